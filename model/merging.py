@@ -163,6 +163,23 @@ def widened(cells: Cells) -> Cells:
     return wider
 
 
+def deepest(mask: Mask, clicks: Iterable[Click]) -> Click | None:
+    """A positive click where the mask (H,W) is deepest, away from these clicks; None if it has no
+    other pixel."""
+    box = mask_box(mask)
+    if box is None:
+        return None
+    inside = mask[box.slices].copy()
+    for click in clicks:
+        if box.holds(click.x, click.y):
+            inside[int(click.y) - box.top, int(click.x) - box.left] = False
+    depths = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+    row, column = divmod(int(depths.argmax()), box.width)
+    if not inside[row, column]:
+        return None
+    return Click(box.left + column + 0.5, box.top + row + 0.5)
+
+
 def disobeyed(clicks: Iterable[Click], previous: Mask) -> list[Click]:
     """The clicks whose pixel in the mask before (H,W) contradicts them."""
     return [c for c in clicks if bool(previous[int(c.y), int(c.x)]) != c.positive]

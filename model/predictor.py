@@ -195,6 +195,8 @@ class Predictor:
         phrase: str = "",
         previous_mask: NDArray[np.bool_] | NDArray[np.floating] | None = None,
         box: Sequence[float] | None = None,
+        *,
+        suggested: bool = False,
     ) -> Prediction:
         """The mask that clicks, phrase and box ask for.
 
@@ -203,8 +205,9 @@ class Predictor:
         H,W at the picture's size, bool or float in [0, 1]: the answer before the newest click, or
         a mask that a person made. It stays as it is outside of what the clicks change, except that
         the first few clicks may change all of an answer. box: (x1, y1, x2, y2) around the object,
-        in pixels of the picture, any two opposite corners. Without a click, a box and a known
-        word the mask is empty. Raises PromptError.
+        in pixels of the picture, any two opposite corners. suggested: the previous mask is an
+        answer to words alone, of which no person clicked or drew anything. Without a click, a box
+        and a known word the mask is empty. Raises PromptError.
         """
         self._must_know(embedding)
         tokens = self.tokenizer.read(phrase)
@@ -223,6 +226,7 @@ class Predictor:
             embedding.height,
             prompt,
             self._looker(embedding),
+            suggested=suggested,
             box_prompts=self.config.box_prompts,
             details=self.config.fine_prompts,
         )

@@ -128,6 +128,7 @@ class Result:
 class Session:
     """A prompt about a picture of this size, and the function that looks at the picture.
 
+    suggested: whether the mask before is an answer to words, without a person's click or stroke.
     box_prompts: whether the network was trained with boxes; otherwise a box becomes clicks.
     details: whether it was trained on details of objects; otherwise details are not looked at.
     """
@@ -136,13 +137,15 @@ class Session:
     height: int
     prompt: Prompt
     look: DecodePass
+    suggested: bool = False
     box_prompts: bool = True
     details: bool = True
 
     def answer(self, previous: Mask | None) -> Result:
         """The mask that the prompt asks for. previous: H,W, the mask before, if any."""
         if previous is not None and previous.any() and self.prompt.clicks:
-            return self._correction(previous)
+            free = self._may_change_all(previous)
+            return self._anchored(previous)._correction(previous, free=free)
         if self.prompt.box is not None and not self.box_prompts:
             prompt = box_as_clicks(self.prompt, self.width, self.height)
             return replace(self, prompt=prompt, box_prompts=True)._object(previous)
@@ -197,13 +200,24 @@ class Session:
         grid = cut_to_box(merging.cleaned(answer.grid, self.prompt), self.prompt)
         return replace(answer, grid=grid)
 
-    def _correction(self, previous: Mask) -> Result:
-        """What the clicks change of the mask before."""
+    def _anchored(self, previous: Mask) -> Session:
+        """With a positive click where the mask before is deepest, if there is none.
+
+        Negative clicks alone say what the object is not, and the network then finds nothing.
+        """
+        if self.prompt.positives or self.prompt.box is not None:
+            return self
+        anchor = merging.deepest(previous, self.prompt.clicks)
+        clicks = self.prompt.clicks if anchor is None else (anchor, *self.prompt.clicks)
+        return replace(self, prompt=replace(self.prompt, clicks=clicks))
+
+    def _correction(self, previous: Mask, *, free: bool) -> Result:
+        """What the clicks change of the mask before. free: they may change all of it."""
         known = self.prompt.around(crop.mask_box(previous))
         view = self._view(known)
         in_view = known is None or view.includes(known)
         answer = self._known_object(previous, known, view) if in_view else None
-        if in_view and self._may_change_all(previous):
+        if in_view and free:
             if answer is None:
                 return self._object(previous)
             layer = Layer(merging.cleaned(answer.grid, self.prompt).smoothed())
@@ -259,12 +273,13 @@ class Session:
     def _may_change_all(self, previous: Mask) -> bool:
         """Whether there are few clicks, and the mask before answers all but the newest.
 
-        A painted mask comes with its first click, or contradicts older ones.
+        A painted mask comes with its first click, or contradicts older ones. A suggested one does
+        not bind.
         """
         *older, _ = self.prompt.clicks
         if len(older) >= FREE_CLICKS or merging.disobeyed(older, previous):
             return False
-        return bool(older or self.prompt.tokens.words)
+        return bool(older or self.prompt.tokens.words or self.suggested)
 
     def _start(self, previous: Mask | None) -> tuple[Box, bool]:
         """Where a first answer looks, and whether a second look may be closer: at a box that is

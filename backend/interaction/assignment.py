@@ -259,9 +259,10 @@ class Assignment:
         self._follow_page(target, history)
         previous = history.previous(target)
         mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
+        prompts = self._prompts(target, mask, edits)
         return replace(
             turn,
-            target=self._prompts(target, mask, edits),
+            target=replace(prompts, suggested=previous is not None and previous.suggested),
             number=target.turn,
             shown_mask=history.shown(),
             suggestions=tuple(self._suggestions(target)),

@@ -179,6 +179,7 @@ class _Interactive:
                 about_one(target.phrase) if target.clicks else target.phrase,
                 previous,
                 None if target.box is None else target.box.corners(*size),
+                suggested=target.suggested,
             )
             mask = prediction.mask()
             if target.edits is not None:

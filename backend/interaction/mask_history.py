@@ -62,6 +62,11 @@ class Answer:
     def click_ids(self) -> set[str]:
         return {identity for identity, _ in self.clicks}
 
+    @property
+    def suggested(self) -> bool:
+        """Whether no click or stroke of a person is in it: an answer to words, or a prediction."""
+        return not self.clicks and not self.edits
+
     def edits_before(self, target: Target) -> ManualEdits:
         """What a hand drew, as far as the object's newer clicks leave it."""
         then = self.click_ids

@@ -151,6 +151,7 @@ class Prompts:
     model_version: str = ""  # what it began with and finishes on; '': the project's champion
     every: bool = False  # the phrase alone asks, and it means every one of a kind
     accepted: bool = False  # a draft or an annotation has shown its mask
+    suggested: bool = False  # no click or stroke of a person is in the mask before
 
     @property
     def points(self) -> tuple[Click, ...]:

@@ -165,3 +165,24 @@ def test_what_is_open_to_the_edge_is_no_hole() -> None:
     mask[0, 3] = False
 
     assert not merging.pinholes(mask, np.zeros_like(mask)).any()
+
+
+def test_the_deepest_place_of_a_mask_is_away_from_clicks_in_it() -> None:
+    mask = np.zeros((40, 60), np.bool_)
+    mask[10:30, 5:55] = True
+
+    free = merging.deepest(mask, [])
+    beside = merging.deepest(mask, [Click(15, 20, positive=False)])
+
+    assert free is not None
+    assert free.positive
+    assert mask[int(free.y), int(free.x)]
+    assert beside is not None
+    assert abs(beside.x - 15) > 9
+
+
+def test_a_mask_of_one_clicked_pixel_or_none_has_no_other_place() -> None:
+    mask = np.zeros((8, 8), np.bool_)
+    assert merging.deepest(mask, []) is None
+    mask[3, 4] = True
+    assert merging.deepest(mask, [Click(4.5, 3.5, positive=False)]) is None

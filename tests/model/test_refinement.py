@@ -77,11 +77,13 @@ def ask(
     *clicks: Click,
     phrase: str = "",
     previous: Mask | None = None,
+    suggested: bool = False,
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> Mask:
     words = tuple(phrase.split())
     tokens = Tokens(words, (), (), np.zeros((len(words), 8), np.float32))
-    session = Session(*size, Prompt(clicks, tokens), looks, box_prompts=False)
+    prompt = Prompt(clicks, tokens)
+    session = Session(*size, prompt, looks, suggested=suggested, box_prompts=False)
     return session.answer(previous).layers.mask()
 
 
@@ -196,6 +198,41 @@ def test_an_early_correction_may_change_all_of_an_answer() -> None:
     mask = ask(looks, Click(150, 200), Click(130, 220), previous=known)
 
     assert not mask[200, 450]
+
+
+@pytest.mark.parametrize("suggested", [False, True])
+def test_the_first_click_on_a_suggested_mask_may_change_all_of_it(suggested: bool) -> None:
+    looks = RecordingNetwork(disk(150, 200, 40))
+    known = picture_of(disk(150, 200, 60))
+
+    mask = ask(looks, Click(150, 200), previous=known, suggested=suggested)
+
+    assert iou(mask, picture_of(disk(150, 200, 40 if suggested else 60))) > 0.95
+
+
+@pytest.mark.parametrize("phrase", ["", "dog"])
+@pytest.mark.parametrize("suggested", [False, True])
+def test_negative_clicks_alone_leave_the_object_of_the_mask_before(
+    phrase: str, suggested: bool
+) -> None:
+    # given a network that finds nothing without a positive click
+    class Asking(RecordingNetwork):
+        def __call__(self, prompt: Prompt, *arguments: Any, **options: Any) -> Answer:
+            found = disk(200, 150, 20)
+            self.shape = found if prompt.positives else (lambda xs, ys: found(xs, ys) - 99)
+            return super().__call__(prompt, *arguments, **options)
+
+    known = picture_of(disk(200, 150, 26))
+    # when
+    clicks = [Click(223, 150, positive=False), Click(177, 150, positive=False)]
+    mask = known
+    for count in (1, 2):
+        mask = ask(Asking(disk(0, 0, 1)), *clicks[:count], phrase=phrase, previous=mask,
+                   suggested=suggested and count == 1)  # fmt: skip
+    # then
+    assert not mask[150, 223]
+    assert not mask[150, 177]
+    assert iou(mask, picture_of(disk(200, 150, 20))) > 0.6
 
 
 def test_an_older_click_that_a_painted_mask_contradicts_counts() -> None:

@@ -85,8 +85,10 @@ def answers(predictor: Predictor, embedding: Embedding) -> Answer:
     """The predictor's answers for one encoded picture."""
 
     def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
+        # A mask that is there before the first click is a suggested one.
+        suggested = before is not None and len(clicks) == 1
         return predictor.predict(
-            embedding, [Click(*spot) for spot in clicks], phrase, before
+            embedding, [Click(*spot) for spot in clicks], phrase, before, suggested=suggested
         ).mask()
 
     return answer

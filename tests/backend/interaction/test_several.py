@@ -109,6 +109,7 @@ def test_a_click_inside_one_refines_that_one_and_keeps_the_others(page: CatsPage
 
     assert turn.target.region_id == middle
     assert turn.target.previous_mask[24, 28]
+    assert turn.target.suggested
     assert turn.target.phrase == "cats"
     assert set(page.shown) == set(before)
     for identity in set(before) - {middle}:
@@ -180,6 +181,16 @@ def test_removing_beside_all_of_them_needs_an_object(page: CatsPage) -> None:
     turn = page.click(60, "- last object")
     assert turn.target is None
     assert NO_LAST_OBJECT in turn.notes
+
+
+def test_what_was_clicked_once_is_no_longer_a_suggestion(page: CatsPage) -> None:
+    page.type("cats")
+    page.click(75)
+
+    turn = page.click(78, negative=True)
+
+    assert turn.target.previous_mask is not None
+    assert not turn.target.suggested
 
 
 def test_an_accepted_one_is_refined_under_its_id(accepting_page: CatsPage) -> None:
@@ -276,4 +287,5 @@ def test_a_click_inside_a_predicted_region_refines_that_region(
     # then
     assert turn.target.region_id == "predicted1"
     assert turn.target.previous_mask[24, 28]
+    assert turn.target.suggested
     assert set(page.regions) == {"predicted0", "predicted1", "predicted2"}
