@@ -112,11 +112,20 @@ class Instance:
         common = self.box.intersection(other.box)
         if common is None:
             return 0
-        mine, theirs = (
-            instance.pixels[common.moved(-instance.box.left, -instance.box.top).slices]
-            for instance in (self, other)
-        )
-        return int(np.count_nonzero(mine & theirs))
+        return int(np.count_nonzero(self._part(common) & other._part(common)))
+
+    def without(self, other: Instance) -> Instance:
+        """It without the pixels that it shares with another object of the same picture."""
+        common = self.box.intersection(other.box)
+        if common is None:
+            return self
+        left = replace(self, pixels=self.pixels.copy())
+        left._part(common)[...] &= ~other._part(common)
+        return left
+
+    def _part(self, box: Box) -> NDArray[np.bool_]:
+        """Its pixels in a part of its box, as a view."""
+        return self.pixels[box.moved(-self.box.left, -self.box.top).slices]
 
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool at the picture's size."""
@@ -316,15 +325,10 @@ def distinct(objects: Sequence[Instance], limits: Limits = LIMITS) -> list[Insta
             common > limits.contained * min(instance.area, other.area) for other, common in shared
         ):
             continue
-        pixels = instance.pixels.copy()
         for other, common in shared:
             if common:
-                place = instance.box.intersection(other.box)
-                assert place is not None
-                mine = place.moved(-instance.box.left, -instance.box.top).slices
-                theirs = place.moved(-other.box.left, -other.box.top).slices
-                pixels[mine] &= ~other.pixels[theirs]
-        kept.append(replace(instance, pixels=pixels))
+                instance = instance.without(other)
+        kept.append(instance)
     return kept
 
 

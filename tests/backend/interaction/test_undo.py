@@ -5,6 +5,16 @@ import pytest
 from tests.backend.databases import kinds
 
 
+def with_accepted_mask(open_page):
+    """A page with a mask of a click at 20 %, accepted and shown by a draft; Auto-Accept off."""
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.send([])
+    return page
+
+
 def test_with_auto_accept_a_draft_without_key_points_undoes_none(open_page):
     page = open_page(auto_accept=True)
     page.click(20)
@@ -79,11 +89,7 @@ def test_a_mask_that_is_back_after_two_undone_answers_is_news(open_page):
 
 def test_a_mask_stays_no_news_while_a_suggestion_waits(open_page):
     # given an accepted mask that a draft has shown, Auto-Accept off
-    page = open_page()
-    page.click(20)
-    page.accept()
-    page.work()
-    page.send([])
+    page = with_accepted_mask(open_page)
     # when a click refines it, whose mask is not accepted yet, and the draft shows the old one
     page.click(50, "+ last object")
     page.work()
@@ -94,11 +100,7 @@ def test_a_mask_stays_no_news_while_a_suggestion_waits(open_page):
 
 def test_a_rejected_refinement_is_undone_also_where_another_one_waits(open_page):
     # given an accepted mask, and two clicks whose mask is rejected
-    page = open_page()
-    page.click(20)
-    page.accept()
-    page.work()
-    page.send([])
+    page = with_accepted_mask(open_page)
     page.click(50, "+ last object")
     page.click(60, "+ last object")
     page.reject()
@@ -205,11 +207,7 @@ def test_a_rejected_suggestion_is_gone_although_its_words_stand_in_their_field(o
 
 def test_a_rejected_refinement_is_undone_also_where_words_came_after_it(open_page):
     # given an accepted mask that a draft has shown, refined by a click and then by words
-    page = open_page()
-    page.click(20)
-    page.accept()
-    page.work()
-    page.send([])
+    page = with_accepted_mask(open_page)
     page.click(50, "+ last object")
     page.type("the cat")
     # when that is rejected, and the draft shows the mask before
