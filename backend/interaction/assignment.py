@@ -259,10 +259,10 @@ class Assignment:
         self._follow_page(target, history)
         previous = history.previous(target)
         mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
-        prompts = self._prompts(target, mask, edits)
+        suggested = previous is not None and previous.suggested
         return replace(
             turn,
-            target=replace(prompts, suggested=previous is not None and previous.suggested),
+            target=self._prompts(target, mask, edits, suggested=suggested),
             number=target.turn,
             shown_mask=history.shown(),
             suggestions=tuple(self._suggestions(target)),
@@ -317,7 +317,12 @@ class Assignment:
         return touched[key]
 
     def _prompts(
-        self, target: Target, mask: PackedMask | None, edits: ManualEdits | None = None
+        self,
+        target: Target,
+        mask: PackedMask | None,
+        edits: ManualEdits | None = None,
+        *,
+        suggested: bool = False,
     ) -> Prompts:
         """An object as the predictor needs it, with the mask before and what a hand drew in it."""
         image = self.image
@@ -338,6 +343,7 @@ class Assignment:
             model_version=target.model_version,
             every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
             accepted=target.accepted,
+            suggested=suggested,
         )
 
     def _words(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:
