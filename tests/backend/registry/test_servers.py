@@ -34,6 +34,15 @@ def settings(settings: Settings, database: Database, picture_host: Any) -> Setti
 
 
 @pytest.fixture
+def damaged(here: Registry, make_checkpoint: MakeCheckpoint) -> str:
+    """A candidate whose file is damaged. Request it before ``servers``, which load candidates."""
+    name = here.add(make_checkpoint(1), project=SIX).name
+    weights = here.folder(name) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    return name
+
+
+@pytest.fixture
 def servers(settings: Settings, tmp_path: Path) -> Iterator[list[Server]]:
     """Two, on one database and folder."""
     started = [Server(settings, tmp_path / f"server-{number}.log") for number in range(2)]
@@ -137,22 +146,18 @@ def test_promotion_and_rollback_reach_every_process_while_people_click(
 
 
 def test_health_reports_a_champion_that_cannot_be_loaded(
-    servers: list[Server], here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
-    picture_host: Any,
-) -> None:  # fmt: skip
-    name = here.add(make_checkpoint(1), project=SIX).name
-    weights = here.folder(name) / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    damaged: str, servers: list[Server], here: Registry, page: Any, picture_host: Any
+) -> None:
     address = picture_host.add("/data/upload/6/a.png")
 
-    here.promote(name, who="test")
+    here.promote(damaged, who="test")
 
     deadline = time.monotonic() + 30
     for server in servers:
         while "problems" not in (health := server.http.get("/health").json()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert name in health["problems"][0]
+        assert damaged in health["problems"][0]
         assert "damaged" in health["problems"][0]
         answer = server.predict(page.request([page.click(1, 30, 40)], address=address))
         assert answer["results"][0]["model_version"] == here.base_name
