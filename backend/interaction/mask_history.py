@@ -259,10 +259,10 @@ def digest(region: Region, *, strokes: bool = True) -> str:
     name = ""
     if region.outlines:
         name = _hash(json.dumps([region.outlines, region.score], default=str).encode())
-    elif region.rle is not None:
+    elif region.rle is not None or region.mask_image:
         try:
-            mask = np.asarray(region.rle, dtype=np.uint8).tobytes()
-            name = _hash(mask + repr(region.score).encode())
+            mask = np.asarray(region.rle or (), dtype=np.uint8).tobytes()
+            name = _hash(mask + region.mask_image.encode() + repr(region.score).encode())
         except (ValueError, TypeError, OverflowError):
             name = ""
     if region.outlines or not region.touches or not strokes:

@@ -355,8 +355,8 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
 def _shown(region: Region, image: ImageControls) -> Region | None:
     """A brush mask or polygon, with the label that the config knows, if any."""
     brush = image.brush(region.control)
-    drawn = isinstance(region.rle, list) or region.touches or region.outlines
-    if brush is None or not region.id or not drawn:
+    drawn = region.touches or region.outlines or region.mask_image
+    if brush is None or not region.id or not (drawn or isinstance(region.rle, list)):
         return None
     label = next((known for text in region.labels if (known := brush.label(text))), None)
     return replace(region, labels=(label.value,) if label else ())

@@ -69,6 +69,7 @@ class Annotation:
             [r.id, r.control, r.image, r.labels, r.origin, r.width, r.height, r.rle]
             + ([r.touches] if r.touches else [])
             + ([r.outlines] if r.outlines else [])
+            + ([r.mask_image] if r.mask_image else [])
             for r in self.masks
         ]
         text = json.dumps(content, sort_keys=True, default=str)

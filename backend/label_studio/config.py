@@ -23,6 +23,7 @@ from backend.label_studio.controls import (
     ImageControls,
     Label,
     Role,
+    Tool,
     labels_of,
     linked_tags,
     normal_form,
@@ -39,9 +40,14 @@ from backend.settings import MIB
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
 
-# Controls that take a mask. Where a label is in both, the brush gets it.
-_BRUSHES = ("brushlabels", "brush")
-_POLYGONS = ("polygonlabels", "polygon")
+# Controls that take a mask, and their tool. Where a label is in several, the first gets it.
+_MASK_TOOLS: dict[str, Tool] = {
+    "brushlabels": "brush",
+    "brush": "brush",
+    "polygonlabels": "polygon",
+    "polygon": "polygon",
+    "magicwand": "magicwand",
+}
 _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
@@ -140,7 +146,7 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
             "The labeling config has no <Image>; this backend works on pictures."
         )
     for tag in tags:
-        if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
+        if tag.tag in _MASK_TOOLS and tag.get("name"):
             for target in targets_of(tag):
                 if target not in pictures:
                     raise LabelConfigError(
@@ -223,13 +229,15 @@ def _image_controls(
 def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ...]:
     brushes = []
     shared = _shared_labels(mine)
-    for tag in (tag for kind in (_BRUSHES, _POLYGONS) for tag in mine if tag.tag in kind):
-        name, outline = tag.get("name", ""), tag.tag in _POLYGONS
+    order = list(dict.fromkeys(_MASK_TOOLS.values()))
+    tags = [tag for tag in mine if tag.tag in _MASK_TOOLS]
+    for tag in sorted(tags, key=lambda tag: order.index(_MASK_TOOLS[tag.tag])):
+        name, tool = tag.get("name", ""), _MASK_TOOLS[tag.tag]
         if not tag.tag.endswith("labels"):
             labels_control, labels = shared
-            brushes.append(BrushControl(name, labels, labels_control, outline))
+            brushes.append(BrushControl(name, labels, labels_control, tool))
         elif labels := labels_of(tag):
-            brushes.append(BrushControl(name, labels, outline=outline))
+            brushes.append(BrushControl(name, labels, tool=tool))
         else:
             dynamic = " (labels from a task's data are not supported)" if _from_data(tag) else ""
             warnings.append(

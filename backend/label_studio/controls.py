@@ -192,6 +192,7 @@ def _written(value: Any) -> str:
 
 
 Role = Literal["object", "add", "remove"]
+Tool = Literal["brush", "polygon", "magicwand"]
 _T = TypeVar("_T")
 
 DEFAULT_PHRASE_KEY = "phrase"
@@ -220,19 +221,24 @@ class Label:
 
 @dataclass(frozen=True)
 class BrushControl:
-    """Takes the mask: a brush, or polygons. ``labels`` is empty for a plain ``<Brush>`` or
-    ``<Polygon>`` without ``<Labels>``."""
+    """Takes the mask: a brush, polygons, or the magic wand. ``labels`` is empty for a plain
+    ``<Brush>``, ``<Polygon>`` or ``<MagicWand>`` without ``<Labels>``."""
 
     name: str
     labels: tuple[Label, ...]
     labels_control: str = ""  # the <Labels> that name a plain <Brush>; they are items of their own
-    outline: bool = False  # whether it is answered by polygons
+    tool: Tool = "brush"
 
     @property
     def type(self) -> str:
         """The result's type and the key of its labels: ``brushlabels``, ``polygon``, …"""
-        tool = "polygon" if self.outline else "brush"
-        return f"{tool}labels" if self.labels and not self.labels_control else tool
+        named = self.labels and not self.labels_control
+        return f"{self.tool}labels" if named else self.tool
+
+    @property
+    def outline(self) -> bool:
+        """Whether it is answered by polygons."""
+        return self.tool == "polygon"
 
     def label(self, text: str | None) -> Label | None:
         """The label that a result's text means."""

@@ -18,7 +18,7 @@ from backend.errors import RequestError
 from backend.label_studio import rle
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import MAX_ITEMS, clean, whole_number
-from backend.label_studio.shapes import PART, drawn_over, mask_of, outline_of
+from backend.label_studio.shapes import PART, drawn_over, mask_in_image, mask_of, outline_of
 
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
@@ -64,11 +64,18 @@ class Region:
         return strokes if isinstance(strokes, list) else ()
 
     @property
+    def mask_image(self) -> str:
+        """What the magic wand drew: a PNG as a data URL, which a draft keeps; '' for nothing."""
+        url = self.value.get("maskDataURL")
+        return url if isinstance(url, str) else ""
+
+    @property
     def has_mask(self) -> bool:
-        """Whether it is a brush region with an encoded mask or strokes, or a polygon."""
+        """Whether it is a brush region with something drawn, or a polygon."""
         if self.shape == "polygon":
             return True
-        return self.shape == "brush" and ("rle" in self.value or bool(self.touches))
+        drawn = "rle" in self.value or bool(self.touches) or bool(self.mask_image)
+        return self.shape == "brush" and drawn
 
     @property
     def complete(self) -> bool:
@@ -91,11 +98,14 @@ class Region:
         """The mask as encoded or outlined, H,W, without the strokes over it; empty where a region
         was painted from nothing. Raises RequestError."""
         width, height = self.width or 0, self.height or 0
-        if self.shape != "polygon" and (self.rle or not self.touches):
-            return rle.decode(self.rle, width, height)
-        if not 0 < width * height <= rle.MAX_PIXELS:
+        wand = self.mask_image
+        if self.shape != "polygon" and (self.rle or not (self.touches or wand)):
+            mask = rle.decode(self.rle, width, height)
+        elif not 0 < width * height <= rle.MAX_PIXELS:
             raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
-        return mask_of(self.outlines, width, height)
+        else:
+            mask = mask_of(self.outlines, width, height)
+        return mask | mask_in_image(wand, width, height) if wand else mask
 
     def mask(self) -> NDArray[np.bool_]:
         """The mask as the page shows it, H,W, with the strokes. Raises RequestError."""
@@ -180,7 +190,7 @@ def _shape(item: Mapping[str, Any]) -> Shape:
     kind = item.get("type")
     value = item["value"]
     drawn: Shape = "other"
-    if "rle" in value or "touches" in value:
+    if "rle" in value or "touches" in value or "maskDataURL" in value:
         drawn = "brush"
     elif "points" in value:
         drawn = "polygon"
@@ -190,7 +200,8 @@ def _shape(item: Mapping[str, Any]) -> Shape:
         drawn = "rectangle" if "height" in value else "keypoint"
     elif "text" in value:
         drawn = "textarea"
-    return drawn if kind in (drawn, f"{drawn}labels") else ""
+    wand = drawn == "brush" and kind == "magicwand"
+    return drawn if wand or kind in (drawn, f"{drawn}labels") else ""
 
 
 def _labels(item: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Brush strokes and polygons as masks, and masks as polygons.
+"""Brush strokes, the magic wand's images and polygons as masks, and masks as polygons.
 
 A draft keeps strokes beside the mask, in ``value.touches``; the page burns them into the mask when
 the annotation is submitted, and here they are drawn in the same way. Its canvas has the picture's
@@ -11,15 +11,20 @@ one polygon for each connected part, and its holes are filled. Vertices lie on t
 pixels, simplified (Douglas and Peucker, 1973) by at most a tolerance in pixels.
 """
 
+import base64
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage.draw import polygon as pixels_of_polygon
 from skimage.measure import approximate_polygon, find_contours
+
+from backend.errors import RequestError
 
 Mask = NDArray[np.bool_]
 
@@ -28,6 +33,9 @@ _MAX_STROKES = 2_000
 _MAX_STROKE_POINTS = 50_000  # of all strokes together
 # Rows of pixels of all pieces of a stroke that are computed at once, which bounds memory.
 _MAX_ROWS = 2_000_000
+# A PNG of this many pixels takes 256 MB while it is read. Larger ones are left out.
+_MAX_IMAGE_PIXELS = 1 << 26
+_PNG = "data:image/png;base64,"
 # Percent of the picture; nothing is drawn further away.
 _FAR = 1e6
 _SQUARE = np.ones((3, 3), np.bool_)
@@ -47,6 +55,26 @@ def drawn_over(mask: Mask, strokes: Sequence[Any]) -> Mask:
     for adds, points, radius in _read(strokes, width, height):
         _fill(drawn, points, radius, adds)
     return drawn
+
+
+def mask_in_image(url: str, width: int, height: int) -> Mask:
+    """The mask (H,W bool) in ``value.maskDataURL``: the opaque half of a PNG of the picture's size.
+
+    Raises RequestError.
+    """
+    if not url.startswith(_PNG) or width * height > _MAX_IMAGE_PIXELS:
+        raise RequestError("The magic wand's mask cannot be read: it is no PNG, or too large.")
+    try:
+        data = base64.b64decode(url.removeprefix(_PNG), validate=True)
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.size == (width, height):
+                return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
+            found = image.size
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RequestError(f"The magic wand's mask cannot be read: {error}.") from error
+    raise RequestError(
+        f"The magic wand's mask is {found[0]}x{found[1]}, but its picture is {width}x{height}."
+    )
 
 
 def _read(

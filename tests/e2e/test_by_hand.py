@@ -1,8 +1,10 @@
 """What an annotator draws: strokes of brush and eraser, boxes, and outlines as answers."""
 
+from typing import Any
+
 import numpy as np
 
-from backend.label_studio.regions import parse_result
+from backend.label_studio.regions import Region, parse_result
 from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
 from tests.e2e.photographs import CAT
 from tests.e2e.studio import Studio
@@ -20,6 +22,34 @@ POLYGONS = """<View>
   <Image name="image" value="$image"/>
   <PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>
 </View>"""
+
+MAGIC_WAND = """<View>
+  <View className="pc-status">
+    <TextArea name="status" toName="image" editable="false" smart="false"/>
+  </View>
+  <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
+    <Label value="Cat" hotkey="2"/>
+    <Label value="+ last object" hotkey="a"/>
+    <Label value="- last object" hotkey="s"/>
+  </KeyPointLabels>
+  <Image name="image" value="$image" crossOrigin="anonymous"/>
+  <Labels name="label" toName="image"><Label value="Cat" hotkey="9"/></Labels>
+  <MagicWand name="wand" toName="image"/>
+</View>"""
+_TAKE_WAND = """() => {
+  const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
+  const tools = image.getToolsManager();
+  tools.selectTool(tools.allTools().find(tool => tool.toolName === 'MagicWandTool'), true);
+}"""
+_ALL_ITEMS = """() => {
+  const annotation = Htx.annotationStore.selected;
+  return [annotation.serializeAnnotation({fast: true}), annotation.serializeAnnotation()];
+}"""
+
+
+def masks(items: list[dict[str, Any]]) -> list[Region]:
+    """The regions with a mask."""
+    return [region for region in parse_result(items) if region.has_mask]
 
 
 def test_strokes_are_drawn_as_the_page_draws_them(studio: Studio, page: AnnotatorPage) -> None:
@@ -51,6 +81,44 @@ def test_strokes_are_drawn_as_the_page_draws_them(studio: Studio, page: Annotato
     assert at(after, 12, 8)
     kinds = [event["kind"] for event in studio.backend.events(task)]
     assert kinds == ["positive_click", "accept", "edit", "positive_click"]
+
+
+def test_what_the_magic_wand_drew_is_the_mask_before(studio: Studio, page: AnnotatorPage) -> None:
+    # given a region that the magic wand drew, in a draft that only has its image
+    project = studio.api.project("wand", MAGIC_WAND, studio.backend)
+    task = studio.api.upload(project, CAT.path)
+    page.open(project, task, click_tool=False)
+    page.page.keyboard.press("9")
+    page.page.evaluate(_TAKE_WAND)
+    left, top, width, height = page.box()
+    page.page.mouse.move(left + width * 0.5, top + height * 0.4)
+    page.page.mouse.down()
+    page.page.mouse.move(left + width * 0.7, top + height * 0.5, steps=6)
+    page.page.mouse.up()
+    page.page.wait_for_timeout(1_500)
+    draft, submitted = page.page.evaluate(_ALL_ITEMS)
+    (region,) = masks(draft)
+    assert (region.rle, region.label) == (None, "Cat")
+    # then it is read as the page submits it
+    wanded = region.mask()
+    (burnt,) = masks(submitted)
+    assert wanded.any()
+    assert iou(wanded, burnt.mask()) > 0.999
+    # when the draft is saved and a place beside it is added
+    page.draft_saved()
+    page.page.keyboard.press("Escape")
+    page.take_click_tool()
+    page.click(55, 45, ADD, keys=("Control",))
+    page.accept()
+    # then it is the same region, with all that the wand drew
+    (after,) = masks(page.page.evaluate(_ALL_ITEMS)[1])
+    assert (after.id, after.label) == (region.id, "Cat")
+    assert not (wanded & ~after.mask()).any()
+    # and it is stored
+    page.submit()
+    (annotation,) = studio.api.annotations(task)
+    (stored,) = masks(annotation["result"])
+    assert iou(stored.mask(), after.mask()) > 0.99
 
 
 def test_a_box_makes_a_mask(studio: Studio, page: AnnotatorPage) -> None:

@@ -268,6 +268,20 @@ def test_a_config_is_read_once():
     assert LabelConfig.parse(xml) is LabelConfig.parse(xml)
 
 
+def test_a_magic_wand_takes_masks_that_no_brush_takes():
+    wand = '<MagicWand name="wand" toName="image"/>'
+    names = '<Labels name="tag" toName="image"><Label value="Cat"/></Labels>'
+    clicks = '<KeyPoint name="dots" toName="image" smart="true"/>'
+    image = '<Image name="image" value="$image"/>'
+
+    (alone,) = LabelConfig.parse(f"<View>{image}{wand}{names}{clicks}</View>").images[0].brushes
+    brush = '<Brush name="mask" toName="image"/>'
+    both = LabelConfig.parse(f"<View>{image}{wand}{brush}{names}{clicks}</View>").images[0].brushes
+
+    assert (alone.type, [label.value for label in alone.labels]) == ("magicwand", ["Cat"])
+    assert [taking.type for taking in both] == ["brush", "magicwand"]
+
+
 def test_labels_name_the_regions_of_a_plain_brush_and_plain_key_points():
     config = parse(
         IMAGE,

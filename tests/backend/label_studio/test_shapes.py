@@ -1,5 +1,7 @@
 """Strokes of brush and eraser are drawn as the page's canvas draws them."""
 
+import base64
+import io
 import itertools
 import json
 import time
@@ -11,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
+from backend.errors import RequestError
 from backend.label_studio.regions import parse_result
-from backend.label_studio.shapes import drawn_over, mask_of, outline_of, thick
+from backend.label_studio.shapes import drawn_over, mask_in_image, mask_of, outline_of, thick
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 
@@ -103,6 +107,31 @@ def test_a_recorded_draft_shows_its_strokes(name: str, adds: bool) -> None:
     assert before.any() != adds
 
 
+def test_the_opaque_half_of_the_wands_image_is_its_mask() -> None:
+    alpha = np.zeros((4, 6), np.uint8)
+    alpha[1, 2:4] = 255, 127
+    assert np.argwhere(mask_in_image(png(alpha), 6, 4)).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://example.com/mask.png", "no PNG"),
+        ("data:image/png;base64,%%", "cannot be read"),
+        ("data:image/png;base64,iVBORw0KGgo=", "cannot be read"),
+        ("data:image/jpeg;base64,", "no PNG"),
+    ],
+)
+def test_an_image_that_is_no_mask_is_refused(url: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        mask_in_image(url, 6, 4)
+
+
+def test_a_wands_image_of_another_size_is_refused() -> None:
+    with pytest.raises(RequestError, match="6x4, but its picture is 4x6"):
+        mask_in_image(png(np.zeros((4, 6), np.uint8)), 4, 6)
+
+
 def test_what_a_person_drew_is_thicker_than_what_encoding_moves() -> None:
     changed = np.zeros((20, 20), bool)
     changed[3, 2:18] = True
@@ -183,3 +212,12 @@ def test_an_empty_mask_has_none() -> None:
 )
 def test_points_that_make_no_polygon_are_left_out(points: Any) -> None:
     assert not mask_of([points], 10, 10).any()
+
+
+def png(alpha: Any) -> str:
+    """White with this opacity, as a browser's canvas writes it."""
+    pixels = np.full((*alpha.shape, 4), 255, np.uint8)
+    pixels[..., 3] = alpha
+    file = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
