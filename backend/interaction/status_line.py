@@ -48,6 +48,7 @@ class Understood:
     started: bool = False  # whether it is a new object
     accepted: bool = False  # whether the page is known to keep its mask
     adds: str = ""  # the key or label that adds to it
+    bitmask: bool = False  # which the page selects on any click inside it, once it is accepted
 
     @classmethod
     def of(
@@ -83,6 +84,7 @@ class Understood:
             started=turn.started,
             accepted=target.accepted,
             adds=target.image.adds,
+            bitmask=target.brush.tool == "bitmask",
         )
 
 
@@ -236,10 +238,14 @@ def _advice(answer: Understood) -> str:
         return f"{keep}click on the object if it is a different one"
     if answer.confidence < _UNSURE:
         return "not sure: click once more"
-    # Label Studio selects an accepted mask or a box on a click inside it, unless Ctrl is held.
+    # Label Studio selects an accepted mask or a box on a click inside it, unless Ctrl is held; a
+    # bitmask even then.
     removes = "Ctrl+Alt-click" if answer.accepted or answer.boxed else "Alt-click"
     adds = f", {answer.adds} to add to it" if answer.adds else ""
     keys = "" if answer.accepted or answer.boxed else " (Ctrl+Alt once accepted)"
+    if answer.bitmask:
+        removes = "use the eraser" if answer.accepted else removes
+        keys = "" if answer.accepted else " (the eraser once accepted)"
     return f"{keep}{removes} to remove a part{keys}{adds}"
 
 

@@ -44,6 +44,8 @@ REMOVE_LABEL = "- last object"
 _MASK_TOOLS: dict[str, Tool] = {
     "brushlabels": "brush",
     "brush": "brush",
+    "bitmasklabels": "bitmask",
+    "bitmask": "bitmask",
     "polygonlabels": "polygon",
     "polygon": "polygon",
     "magicwand": "magicwand",
@@ -179,19 +181,15 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
                 'backend does not support: use value="$…" with one picture, or a <Repeater>.'
             )
     for tag in tags:
-        if (
-            tag.tag in ("brushlabels", "polygonlabels", "labels")
-            and _from_data(tag)
-            and not labels_of(tag)
-        ):
+        if tag.tag in ("labels", *_MASK_TOOLS) and _from_data(tag) and not labels_of(tag):
             return (
                 f"The labels of '{tag.get('name')}' come from the task's data "
                 f"({tag.get('value', '').strip()}), which this backend does not support: "
                 "write them into the labeling config as <Label>."
             )
     return (
-        "No <BrushLabels>, <Brush> or <PolygonLabels> points to an image, so a mask has nowhere to "
-        "go. "
+        "No <BrushLabels>, <BitmaskLabels> or <PolygonLabels> points to an image, so a mask has "
+        "nowhere to go. "
         'Add <BrushLabels name="brush" toName="…"> with the project\'s labels.'
     )
 

@@ -192,7 +192,7 @@ def _written(value: Any) -> str:
 
 
 Role = Literal["object", "add", "remove"]
-Tool = Literal["brush", "polygon", "magicwand"]
+Tool = Literal["brush", "bitmask", "polygon", "magicwand"]
 _T = TypeVar("_T")
 
 DEFAULT_PHRASE_KEY = "phrase"
@@ -221,8 +221,8 @@ class Label:
 
 @dataclass(frozen=True)
 class BrushControl:
-    """Takes the mask: a brush, polygons, or the magic wand. ``labels`` is empty for a plain
-    ``<Brush>``, ``<Polygon>`` or ``<MagicWand>`` without ``<Labels>``."""
+    """Takes the mask: a brush, bitmasks, polygons, or the magic wand. ``labels`` is empty for a
+    plain ``<Brush>``, ``<Polygon>`` and so on without ``<Labels>``."""
 
     name: str
     labels: tuple[Label, ...]
@@ -234,11 +234,6 @@ class BrushControl:
         """The result's type and the key of its labels: ``brushlabels``, ``polygon``, …"""
         named = self.labels and not self.labels_control
         return f"{self.tool}labels" if named else self.tool
-
-    @property
-    def outline(self) -> bool:
-        """Whether it is answered by polygons."""
-        return self.tool == "polygon"
 
     def label(self, text: str | None) -> Label | None:
         """The label that a result's text means."""

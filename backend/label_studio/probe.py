@@ -159,7 +159,7 @@ def read_answer(answer: Mapping[str, Any]) -> tuple[bool, str]:
         if item.get("type") == "textarea"
         for text in item["value"]["text"][:1]
     )
-    if any({"rle", "points"} & item.get("value", {}).keys() for item in result):
+    if any({"rle", "points", "imageDataURL"} & item.get("value", {}).keys() for item in result):
         return True, f"a mask came back. {said}".strip()
     if said:
         return False, f"no mask. {said}"

@@ -18,12 +18,21 @@ from backend.errors import RequestError
 from backend.label_studio import rle
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import MAX_ITEMS, clean, whole_number
-from backend.label_studio.shapes import PART, drawn_over, mask_in_image, mask_of, outline_of
+from backend.label_studio.shapes import (
+    PART,
+    drawn_over,
+    image_of,
+    mask_in_image,
+    mask_of,
+    outline_of,
+)
 
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
 _MAX_ID = 128
 _RECTANGLES = ("rectangle", "rectanglelabels")
+# Keys of a value that hold pixels: of a brush, of the magic wand's draft, of a bitmask.
+_PIXELS = frozenset(["rle", "touches", "maskDataURL", "imageDataURL"])
 
 
 @dataclass(frozen=True)
@@ -65,13 +74,13 @@ class Region:
 
     @property
     def mask_image(self) -> str:
-        """What the magic wand drew: a PNG as a data URL, which a draft keeps; '' for nothing."""
-        url = self.value.get("maskDataURL")
-        return url if isinstance(url, str) else ""
+        """A PNG as a data URL: a bitmask, or what the magic wand drew in a draft; '' for none."""
+        urls = (self.value.get(key) for key in ("imageDataURL", "maskDataURL"))
+        return next((url for url in urls if isinstance(url, str)), "")
 
     @property
     def has_mask(self) -> bool:
-        """Whether it is a brush region with something drawn, or a polygon."""
+        """Whether it is a brush or bitmask region with something drawn, or a polygon."""
         if self.shape == "polygon":
             return True
         drawn = "rle" in self.value or bool(self.touches) or bool(self.mask_image)
@@ -98,14 +107,14 @@ class Region:
         """The mask as encoded or outlined, H,W, without the strokes over it; empty where a region
         was painted from nothing. Raises RequestError."""
         width, height = self.width or 0, self.height or 0
-        wand = self.mask_image
-        if self.shape != "polygon" and (self.rle or not (self.touches or wand)):
+        image = self.mask_image
+        if self.shape != "polygon" and (self.rle or not (self.touches or image)):
             mask = rle.decode(self.rle, width, height)
         elif not 0 < width * height <= rle.MAX_PIXELS:
             raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
         else:
             mask = mask_of(self.outlines, width, height)
-        return mask | mask_in_image(wand, width, height) if wand else mask
+        return mask | mask_in_image(image, width, height) if image else mask
 
     def mask(self) -> NDArray[np.bool_]:
         """The mask as the page shows it, H,W, with the strokes. Raises RequestError."""
@@ -190,7 +199,7 @@ def _shape(item: Mapping[str, Any]) -> Shape:
     kind = item.get("type")
     value = item["value"]
     drawn: Shape = "other"
-    if "rle" in value or "touches" in value or "maskDataURL" in value:
+    if _PIXELS & value.keys():
         drawn = "brush"
     elif "points" in value:
         drawn = "polygon"
@@ -200,8 +209,8 @@ def _shape(item: Mapping[str, Any]) -> Shape:
         drawn = "rectangle" if "height" in value else "keypoint"
     elif "text" in value:
         drawn = "textarea"
-    wand = drawn == "brush" and kind == "magicwand"
-    return drawn if wand or kind in (drawn, f"{drawn}labels") else ""
+    tools = ("brush", "bitmask", "magicwand") if drawn == "brush" else (drawn,)
+    return drawn if isinstance(kind, str) and kind.removesuffix("labels") in tools else ""
 
 
 def _labels(item: Mapping[str, Any]) -> Iterator[str]:
@@ -253,7 +262,7 @@ def drawn_mask(
     tolerance: float,
 ) -> DrawnMask:
     """A mask, H,W, that is not empty, as the items that the page would write for it: one brush
-    region, or one polygon for each part, the first under the object's own id.
+    region or bitmask, or one polygon for each part, the first under the object's own id.
 
     Args:
         region_id: the id of a region on the page replaces that region.
@@ -282,7 +291,9 @@ def drawn_mask(
             for name, kind, labels in tools
         ]
 
-    if not brush.outline:
+    if brush.tool == "bitmask":
+        return DrawnMask(items(region_id, {"imageDataURL": image_of(mask)}), mask)
+    if brush.tool != "polygon":
         return DrawnMask(items(region_id, {"format": "rle", "rle": rle.encode(mask)}), mask)
     outline = outline_of(mask, tolerance)
     polygons = [

@@ -1,4 +1,4 @@
-"""Brush strokes, the magic wand's images and polygons as masks, and masks as polygons.
+"""Brush strokes, images and polygons as masks, and masks as images and polygons.
 
 A draft keeps strokes beside the mask, in ``value.touches``; the page burns them into the mask when
 the annotation is submitted, and here they are drawn in the same way. Its canvas has the picture's
@@ -57,13 +57,22 @@ def drawn_over(mask: Mask, strokes: Sequence[Any]) -> Mask:
     return drawn
 
 
+def image_of(mask: Mask) -> str:
+    """A mask (H,W bool) as the data URL of a PNG, white inside and transparent outside."""
+    image = Image.fromarray(mask.astype(np.uint8), "P")
+    image.putpalette([255] * 6)
+    file = io.BytesIO()
+    image.save(file, "PNG", bits=1, transparency=b"\x00\xff", compress_level=4)
+    return _PNG + base64.b64encode(file.getvalue()).decode()
+
+
 def mask_in_image(url: str, width: int, height: int) -> Mask:
-    """The mask (H,W bool) in ``value.maskDataURL``: the opaque half of a PNG of the picture's size.
+    """The mask (H,W bool) in the data URL of a PNG of the picture's size: its opaque half.
 
     Raises RequestError.
     """
     if not url.startswith(_PNG) or width * height > _MAX_IMAGE_PIXELS:
-        raise RequestError("The magic wand's mask cannot be read: it is no PNG, or too large.")
+        raise RequestError("A mask's image cannot be read: it is no PNG, or too large.")
     try:
         data = base64.b64decode(url.removeprefix(_PNG), validate=True)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
@@ -71,9 +80,9 @@ def mask_in_image(url: str, width: int, height: int) -> Mask:
                 return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
             found = image.size
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RequestError(f"The magic wand's mask cannot be read: {error}.") from error
+        raise RequestError(f"A mask's image cannot be read: {error}.") from error
     raise RequestError(
-        f"The magic wand's mask is {found[0]}x{found[1]}, but its picture is {width}x{height}."
+        f"A mask's image is {found[0]}x{found[1]}, but its picture is {width}x{height}."
     )
 
 

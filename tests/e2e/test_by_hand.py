@@ -23,6 +23,20 @@ POLYGONS = """<View>
   <PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>
 </View>"""
 
+BITMASKS = """<View>
+  <View className="pc-status">
+    <TextArea name="status" toName="image" editable="false" smart="false"/>
+  </View>
+  <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
+    <Label value="Cat" hotkey="2"/>
+    <Label value="+ last object" hotkey="a"/>
+    <Label value="- last object" hotkey="s"/>
+  </KeyPointLabels>
+  <Image name="image" value="$image"/>
+  <BitmaskLabels name="mask" toName="image" smart="false">
+    <Label value="Cat" hotkey="9"/>
+  </BitmaskLabels>
+</View>"""
 MAGIC_WAND = """<View>
   <View className="pc-status">
     <TextArea name="status" toName="image" editable="false" smart="false"/>
@@ -36,10 +50,14 @@ MAGIC_WAND = """<View>
   <Labels name="label" toName="image"><Label value="Cat" hotkey="9"/></Labels>
   <MagicWand name="wand" toName="image"/>
 </View>"""
-_TAKE_WAND = """() => {
+_TAKE_TOOL = """name => {
   const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
   const tools = image.getToolsManager();
-  tools.selectTool(tools.allTools().find(tool => tool.toolName === 'MagicWandTool'), true);
+  tools.selectTool(tools.allTools().find(tool => tool.toolName === name && !tool.dynamic), true);
+}"""
+_SELECT = """id => {
+  const annotation = Htx.annotationStore.selected;
+  annotation.selectArea(annotation.regions.find(region => region.cleanId === id));
 }"""
 _ALL_ITEMS = """() => {
   const annotation = Htx.annotationStore.selected;
@@ -89,7 +107,7 @@ def test_what_the_magic_wand_drew_is_the_mask_before(studio: Studio, page: Annot
     task = studio.api.upload(project, CAT.path)
     page.open(project, task, click_tool=False)
     page.page.keyboard.press("9")
-    page.page.evaluate(_TAKE_WAND)
+    page.page.evaluate(_TAKE_TOOL, "MagicWandTool")
     left, top, width, height = page.box()
     page.page.mouse.move(left + width * 0.5, top + height * 0.4)
     page.page.mouse.down()
@@ -114,6 +132,54 @@ def test_what_the_magic_wand_drew_is_the_mask_before(studio: Studio, page: Annot
     (after,) = masks(page.page.evaluate(_ALL_ITEMS)[1])
     assert (after.id, after.label) == (region.id, "Cat")
     assert not (wanded & ~after.mask()).any()
+    # and it is stored
+    page.submit()
+    (annotation,) = studio.api.annotations(task)
+    (stored,) = masks(annotation["result"])
+    assert iou(stored.mask(), after.mask()) > 0.99
+
+
+def test_a_bitmask_is_answered_edited_refined_and_stored(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    # given a config with bitmasks, and a click on the cat
+    project = studio.api.project("bitmasks", BITMASKS, studio.backend)
+    task = studio.api.upload(project, CAT.path)
+    page.open(project, task, click_tool=False)
+    page.page.keyboard.press("m")
+    page.click(55, 45, CAT_KEY)
+    assert "1 click → Cat" in page.status
+    # when it is accepted
+    page.accept()
+    page.page.wait_for_timeout(1_000)
+    # then the page shows the object
+    (first,) = masks(page.page.evaluate(_ALL_ITEMS)[1])
+    assert (first.type, first.label) == ("bitmasklabels", "Cat")
+    assert iou(first.mask(), CAT.object()) > 0.5
+    painted = page.painted(CAT.width, CAT.height)
+    assert iou(painted, first.mask()) > 0.9
+    # when a part of it is painted by hand, and the object is refined
+    page.page.keyboard.press("9")
+    left, top, width, height = page.box()
+    page.page.evaluate(_SELECT, first.id)
+    page.page.evaluate(_TAKE_TOOL, "BitmaskTool")
+    page.page.mouse.move(left + width * 0.03, top + height * 0.05)
+    page.page.mouse.down()
+    page.page.mouse.move(left + width * 0.12, top + height * 0.05, steps=5)
+    page.page.mouse.up()
+    page.page.wait_for_timeout(500)
+    (edited,) = masks(page.page.evaluate(_ALL_ITEMS)[1])
+    added = edited.mask() & ~first.mask()
+    assert added.sum() > 20
+    page.draft_saved()
+    page.page.evaluate("() => Htx.annotationStore.selected.unselectAll()")
+    page.page.keyboard.press("m")
+    page.click(95, 50, ADD)
+    page.accept()
+    # then it is the same region, with what was painted
+    (after,) = masks(page.page.evaluate(_ALL_ITEMS)[1])
+    assert after.id == first.id
+    assert not (added & ~after.mask()).any()
     # and it is stored
     page.submit()
     (annotation,) = studio.api.annotations(task)

@@ -44,6 +44,15 @@ NOTHING_SURE = "not sure (20 %), so nothing is drawn; click on the object"
             "1 click → Cat, 91 %; Ctrl+Alt-click to remove a part, A to add to it",
         ),
         (
+            {"accepted": True, "adds": "A", "bitmask": True},
+            "1 click → Cat, 91 %; use the eraser to remove a part, A to add to it",
+        ),
+        (
+            {"bitmask": True},
+            "1 click → Cat, 91 %; "
+            "✓ to keep it, Alt-click to remove a part (the eraser once accepted)",
+        ),
+        (
             {"positives": 0, "boxed": True, "holes": 2},
             "1 box → Cat, 91 %; 2 holes filled: a polygon has none; "
             "✓ to keep it, Ctrl+Alt-click to remove a part",

@@ -17,7 +17,14 @@ from PIL import Image
 
 from backend.errors import RequestError
 from backend.label_studio.regions import parse_result
-from backend.label_studio.shapes import drawn_over, mask_in_image, mask_of, outline_of, thick
+from backend.label_studio.shapes import (
+    drawn_over,
+    image_of,
+    mask_in_image,
+    mask_of,
+    outline_of,
+    thick,
+)
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 
@@ -105,6 +112,12 @@ def test_a_recorded_draft_shows_its_strokes(name: str, adds: bool) -> None:
     line = within(mask.shape, touch["relativePoints"], thickness)
     assert (mask == (before | line if adds else before & ~line)).all()
     assert before.any() != adds
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 9), (40, 64)])
+def test_a_mask_survives_as_an_image(shape: tuple[int, int]) -> None:
+    mask = np.random.default_rng(1).random(shape) < 0.5
+    assert (mask_in_image(image_of(mask), *shape[::-1]) == mask).all()
 
 
 def test_the_opaque_half_of_the_wands_image_is_its_mask() -> None:
