@@ -31,7 +31,7 @@ from training.data.transforms import Tint, View, ViewShares, random_view, whole_
 from training.data.wrappers import categories_by_source, endless
 from training.errors import DataError, RecipeError
 from training.prompts.clicks import ClickNoise
-from training.prompts.prompts import Prompt, make_prompts
+from training.prompts.prompts import Prompt, PromptMaker
 from training.prompts.questions import Batch, Question
 from training.prompts.scenes import PictureScene, annotated_concepts
 from training.prompts.vocabulary import concept_of
@@ -144,13 +144,14 @@ class Batches:
             scene = self._scene(group, size, rng, broken)
             if scene is None:
                 continue
+            maker = PromptMaker(scene, self.known, self.recipe.prompts, rng)
             prompts: list[Prompt] = []
             # A fixed number of prompts: a CPU prepares its convolutions for each new shape.
             for _ in range(PROMPT_TRIES):
                 missing = train.prompts - len(prompts)
                 if not missing:
                     break
-                prompts += make_prompts(scene, self.known, self.recipe.prompts, rng, missing)
+                prompts += maker.several(missing)
             if prompts:
                 noise = [ClickNoise.draw(rng, most) for _ in prompts]
                 return _Picture(scene.view, prompts, noise)

@@ -11,7 +11,7 @@ from tests.training.conftest import read_recipe
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
-from training.prompts.prompts import Prompt, PromptRecipe, make_prompt, make_prompts
+from training.prompts.prompts import Prompt, PromptMaker, PromptRecipe
 from training.prompts.scenes import PictureScene
 from training.prompts.written_phrases import AttributeWords
 
@@ -25,10 +25,12 @@ def scene_of(sample: Sample) -> PictureScene:
     return PictureScene(view)
 
 
+def maker(scene: PictureScene, recipe: PromptRecipe, seed: int) -> PromptMaker:
+    return PromptMaker(scene, KNOWN, recipe, np.random.default_rng(seed))
+
+
 def prompts(sample: Sample, recipe: PromptRecipe, count: int = 60) -> list[Prompt]:
-    made = [
-        make_prompt(scene_of(sample), KNOWN, recipe, np.random.default_rng(i)) for i in range(count)
-    ]
+    made = [maker(scene_of(sample), recipe, seed).one() for seed in range(count)]
     return [prompt for prompt in made if prompt is not None]
 
 
@@ -197,7 +199,7 @@ def test_left_and_right_stay_true_in_changed_pictures(spoken: Sample, words: str
         tint = Tint.draw(rng)
         view = random_view(sample, 96, 128, rng, ViewShares(0.4, 0.3))
         scene = PictureScene(replace(view, image=tint(view.image)), tint, AttributeWords(["dog"]))
-        prompt = make_prompt(scene, KNOWN, recipe, rng)
+        prompt = PromptMaker(scene, KNOWN, recipe, rng).one()
         if prompt is None or prompt.phrase is None or not {1, 2} <= set(np.unique(view.instances)):
             continue
         sides = set(prompt.phrase.text.split()) & {"left", "right"}
@@ -243,10 +245,7 @@ def test_the_clicks_of_people_are_used_if_they_are_in_the_view(dogs: Sample) -> 
     for mirrored in (False, True):
         view = cut(sample, (0, 0, width, 120), 240, 2 * width, mirrored=mirrored, kind="whole")
         # when
-        made = [
-            make_prompt(PictureScene(view), KNOWN, recipe, np.random.default_rng(seed))
-            for seed in range(20)
-        ]
+        made = [maker(PictureScene(view), recipe, seed).one() for seed in range(20)]
         # then they come in order, in the view's pixels, from the first one on
         at = [(2 * width - 2 * x if mirrored else 2 * x), 2 * y]
         there = [(2 * width - 300.0 if mirrored else 300.0), 200.0]
@@ -258,7 +257,7 @@ def test_the_clicks_of_people_are_used_if_they_are_in_the_view(dogs: Sample) -> 
                 assert prompt.clicks[1] == pytest.approx((*there, -1))
     # and a view of something else falls back to simulated clicks
     aside = cut(sample, (80.0, 0.0, float(width), 60.0), 96, 128, mirrored=False, kind="part")
-    assert make_prompt(PictureScene(aside), KNOWN, recipe, np.random.default_rng(0)) is None
+    assert maker(PictureScene(aside), recipe, 0).one() is None
 
 
 def test_a_bare_name_that_was_typed_for_one_of_several_means_all_alone(dogs: Sample) -> None:
@@ -309,8 +308,7 @@ def test_one_click_on_a_part_is_asked_about_by_the_name_of_the_part_and_of_the_w
     # when
     twins = 0
     for seed in range(60):
-        rng = np.random.default_rng(seed)
-        made = make_prompts(scene_of(sample), KNOWN, recipe, rng, 2)
+        made = maker(scene_of(sample), recipe, seed).several(2)
         if len(made) < 2 or not made[1].clicks or made[0].clicks[:1] != made[1].clicks:
             continue
         # then both answers are right by their own names, and the click lies in both

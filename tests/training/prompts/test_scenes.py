@@ -9,7 +9,7 @@ import pytest
 
 from training.data.sample import Sample, SampleObject
 from training.data.transforms import cut
-from training.prompts.prompts import PromptRecipe, make_prompt
+from training.prompts.prompts import PromptMaker, PromptRecipe
 from training.prompts.scenes import PictureScene, Scene, annotated_concepts
 
 
@@ -37,7 +37,7 @@ def test_one_person_of_perhaps_many_is_clicked_and_never_compared(source: str) -
     recipe = PromptRecipe(both=0.3, phrase_only=0.6, absent=0.1)
     known = annotated_concepts({source: {"person"}})
 
-    made = [make_prompt(scene, known, recipe, np.random.default_rng(n)) for n in range(200)]
+    made = [PromptMaker(scene, known, recipe, np.random.default_rng(n)).one() for n in range(200)]
 
     texts = {prompt.phrase.text for prompt in made if prompt is not None and prompt.phrase}
     assert all(prompt is not None and prompt.clickable for prompt in made)
@@ -49,7 +49,7 @@ def test_of_a_lone_person_elsewhere_a_place_is_said() -> None:
     scene = shown(sample("voc", ("person", (10, 10, 50, 110))))
     recipe = PromptRecipe(both=1.0, phrase_only=0, absent=0)
 
-    made = [make_prompt(scene, {}, recipe, np.random.default_rng(n)) for n in range(60)]
+    made = [PromptMaker(scene, {}, recipe, np.random.default_rng(n)).one() for n in range(60)]
 
     assert any(p is not None and p.phrase and "left" in p.phrase.text for p in made)
 
@@ -71,7 +71,7 @@ CAR = sample(
 
 
 def texts_for(scene: PictureScene, number: int, recipe: PromptRecipe) -> set[str]:
-    made = [make_prompt(scene, {}, recipe, np.random.default_rng(n)) for n in range(300)]
+    made = [PromptMaker(scene, {}, recipe, np.random.default_rng(n)).one() for n in range(300)]
     return {p.phrase.text for p in made if p is not None and p.phrase and p.phrase.ids == (number,)}
 
 
@@ -94,7 +94,7 @@ def test_a_side_in_a_name_is_the_only_side_that_is_said() -> None:
 
 def test_the_bare_noun_means_every_part_of_that_kind() -> None:
     recipe = PromptRecipe(both=0, phrase_only=1.0, absent=0)
-    made = [make_prompt(shown(CAR), {}, recipe, np.random.default_rng(n)) for n in range(300)]
+    made = [PromptMaker(shown(CAR), {}, recipe, np.random.default_rng(n)).one() for n in range(300)]
     doors = [
         p for p in made if p and p.phrase and re.fullmatch("(all |the )?doors?", p.phrase.text)
     ]
