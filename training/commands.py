@@ -220,11 +220,9 @@ def simulate(
 
     from training.evaluation.evaluation import write_json
     from training.finetune.recipe import BUDGETS
-    from training.simulate import curve
-    from training.simulate.simulate import Plan
-    from training.simulate.simulate import simulate as run
+    from training.simulate import simulate as simulation
 
-    plan = Plan(
+    plan = simulation.Plan(
         labels=_numbers(labels),
         seed=seed,
         strategy=strategy,
@@ -236,20 +234,20 @@ def simulate(
         _progress(console, "{task.percentage:.0f} %") as bar,
     ):
         task = bar.add_task("Reading the pictures", total=1.0)
-        done = run(
+        done = simulation.simulate(
             team,
             out or Path(temporary),
             plan,
             start=_folder(context, start),
             tell=lambda share, what: bar.update(task, completed=share, description=what),
         )
-    console.print(curve.table(done))
-    for sentence in curve.sentences(done):
+    console.print(simulation.table(done))
+    for sentence in simulation.sentences(done):
         console.print(sentence, highlight=False)
     if json is not None:
-        write_json(json, curve.as_json(done))
+        write_json(json, simulation.as_json(done))
     if picture is not None:
-        curve.draw(done, picture)
+        simulation.draw(done, picture)
     _say_written(console, json, picture)
 
 

@@ -6,7 +6,8 @@ serves, and that one is measured on objects of other pictures. So a row shows wh
 team would have, not what was learned. The row with 0 labels is the version that the team starts
 from.
 
-A finished row is a file in the folder; the same call in the same folder does what is missing.
+A finished row is a file in the folder; the same call in the same folder does what is missing. The
+result is shown as a table, a picture of the curve, and JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from rich.table import Table
 
 from model import checkpoint
 from model.files import atomic_write
@@ -29,11 +32,23 @@ from training.errors import RecipeError
 from training.evaluation.cases import key_of
 from training.evaluation.interactions import labels_of
 from training.evaluation.measurement import Checkpoint, Served
+from training.evaluation.statistics import Estimate
 from training.finetune.fine_tune import CHECKPOINT, fine_tune
 from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge, open_general_set
 from training.gate.rules import STANDARD, GateRules
-from training.simulate.team import Clicks, Labeled, Measured, Split, digest, label, measure, split
+from training.simulate.team import (
+    COUNTS,
+    THRESHOLDS,
+    Clicks,
+    Labeled,
+    Measured,
+    Split,
+    digest,
+    label,
+    measure,
+    split,
+)
 
 REQUEST = "simulation.json"
 
@@ -277,3 +292,111 @@ def _claim(out: Path, team: str, version: str, plan: Plan) -> None:
         raise RecipeError(
             f"{out} holds another simulation: use the options in {path}, or another folder."
         )
+
+
+# How a simulation is shown: the figures' titles in the table, with their digits.
+TITLES = {
+    **{f"noc{100 * t:.0f}": (f"NoC@{100 * t:.0f}", 1) for t in THRESHOLDS},
+    **{f"iou{k}": (f"IoU after {k} click{'s' if k > 1 else ''}", 2) for k in COUNTS},
+    "label": ("IoU of the label alone", 2),
+    "interactions": ("interactions per object", 1),
+}
+BLUE, GREEN, AMBER = "#1b6ca8", "#2f855a", "#b8651b"
+
+
+def as_json(simulation: Simulation) -> dict[str, Any]:
+    """Means by number of labels; `table` shows their intervals."""
+    return {"team": simulation.team, "rows": [_row_json(row) for row in simulation.rows]}
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    means = {name: round(figure.mean, 4) for name, figure in row.measured.figures().items()}
+    return {
+        "labels": row.labels,
+        "pictures": row.pictures,
+        "objects": row.objects,
+        "seconds": round(row.seconds, 1),
+        "tested": len(row.measured.objects),
+        "iou": {str(count): means[f"iou{count}"] for count in COUNTS},
+        "noc": {f"{100 * t:.0f}": means[f"noc{100 * t:.0f}"] for t in THRESHOLDS},
+        "iou_label_alone": means["label"],
+        "interactions_per_object": means["interactions"],
+        "zero_interaction_share": means["zero_share"],
+    }
+
+
+def table(simulation: Simulation) -> Table:
+    """One column for each number of labels; after ±, half of the 95 % interval."""
+    rows = simulation.rows
+    tested = len(rows[0].measured.objects)
+    drawn = Table(title=f"{simulation.team}: {tested} objects tested", title_justify="left")
+    drawn.add_column("labels")
+    for row in rows:
+        drawn.add_column(str(row.labels), justify="right")
+    drawn.add_row("labeled pictures", *(str(row.pictures) for row in rows))
+    drawn.add_row("labeled objects", *(str(row.objects) for row in rows))
+    drawn.add_row("seconds of training", *(f"{row.seconds:.0f}" for row in rows))
+    gate = {None: "", True: "passed", False: "rejected"}
+    drawn.add_row("gate", *(gate[row.passed] for row in rows), end_section=True)
+    figures = [row.measured.figures() for row in rows]
+    for name, (title, digits) in TITLES.items():
+        drawn.add_row(title, *(_shown(of[name], digits) for of in figures))
+    drawn.add_row("objects without any", *(f"{of['zero_share'].mean:.0%}" for of in figures))
+    return drawn
+
+
+def _shown(estimate: Estimate, digits: int) -> str:
+    half = (estimate.high - estimate.low) / 2
+    return f"{estimate.mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def draw(simulation: Simulation, path: Path) -> None:
+    """Interactions, and IoU, against labeled pictures (.png or .svg)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    curves: Sequence[tuple[Any, str, str, str]] = (
+        (left, "clicks from nothing (NoC@85)", BLUE, "noc85"),
+        (left, "from the suggestions", GREEN, "interactions"),
+        (right, "1 click", BLUE, "iou1"),
+        (right, "3 clicks", GREEN, "iou3"),
+        (right, "the label's name", AMBER, "label"),
+    )
+    labels = [row.pictures for row in simulation.rows]
+    figures = [row.measured.figures() for row in simulation.rows]
+    for axes, title, colour, name in curves:
+        points = [(of[name].mean, of[name].low, of[name].high) for of in figures]
+        means, lows, highs = zip(*points, strict=True)
+        axes.fill_between(labels, lows, highs, color=colour, alpha=0.1, linewidth=0)
+        axes.plot(labels, means, "o-", color=colour, label=title, markersize=4)
+    left.set_title(f"{simulation.team}: interactions per object", fontsize=10)
+    left.set_ylim(bottom=0)
+    right.set_title("IoU", fontsize=10)
+    right.set_ylim(0, 1)
+    for axes in (left, right):
+        axes.set_xlabel("Labeled pictures")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same figures give the same bytes: no date, no version.
+    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
+    figure.savefig(path, dpi=110, metadata=metadata)
+
+
+def sentences(simulation: Simulation) -> list[str]:
+    """Before and after, and what the gate refused, in sentences."""
+    last = simulation.rows[-1]
+    before, after = simulation.rows[0].measured.figures(), last.measured.figures()
+    said = [
+        f"{before['noc85'].mean:.1f} clicks per object before; with {last.pictures} labeled "
+        f"pictures {after['noc85'].mean:.1f} clicks from nothing, and "
+        f"{after['interactions'].mean:.1f} interactions from the suggestions "
+        f"({after['zero_share'].mean:.0%} of the objects without any)."
+    ]
+    for row in simulation.rows:
+        if row.passed is False:
+            said.append(f"{row.labels} labels: the gate kept {row.version}. {row.reason}")
+    return said

@@ -149,31 +149,22 @@ class Measured:
     objects: tuple[ObjectResult, ...]
     labels: tuple[tuple[str, float], ...]
 
-    def noc(self, number: int) -> Estimate:
-        """Mean clicks to a threshold, by its number in `THRESHOLDS`."""
-        return self._mean([result.noc[number] for result in self.objects])
+    def figures(self) -> dict[str, Estimate]:
+        """The means, with intervals by picture, by the names of `simulate.TITLES`.
 
-    def iou(self, number: int) -> Estimate:
-        """Mean IoU after ``COUNTS[number]`` clicks."""
-        return self._mean([result.iou[number] for result in self.objects])
-
-    @property
-    def label_alone(self) -> Estimate:
-        """Mean IoU of a label's name alone."""
-        return estimate([iou for _, iou in self.labels], [picture for picture, _ in self.labels])
-
-    @property
-    def interactions(self) -> Estimate:
-        """Interactions per accepted object, its share of the deletions included."""
-        return self._mean([result.interactions + result.share for result in self.objects])
-
-    @property
-    def zero_share(self) -> Estimate:
-        """Share of the objects that were accepted without an interaction."""
-        return self._mean([float(result.interactions == 0) for result in self.objects])
-
-    def _mean(self, values: Sequence[float]) -> Estimate:
-        return estimate(values, [result.picture for result in self.objects])
+        Interactions are those per accepted object, its share of the deletions included.
+        """
+        objects = self.objects
+        values: dict[str, list[float]] = {
+            **{f"noc{100 * t:.0f}": [o.noc[n] for o in objects] for n, t in enumerate(THRESHOLDS)},
+            **{f"iou{count}": [o.iou[n] for o in objects] for n, count in enumerate(COUNTS)},
+            "interactions": [o.interactions + o.share for o in objects],
+            "zero_share": [float(o.interactions == 0) for o in objects],
+        }
+        pictures = [o.picture for o in objects]
+        figures = {name: estimate(column, pictures) for name, column in values.items()}
+        alone = [iou for _, iou in self.labels], [picture for picture, _ in self.labels]
+        return {**figures, "label": estimate(*alone)}
 
 
 def measure(

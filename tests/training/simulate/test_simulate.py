@@ -18,8 +18,16 @@ from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import Verdict
 from training.simulate import simulate as module
 from training.simulate import team as module_team
-from training.simulate.curve import as_json, draw, sentences, table
-from training.simulate.simulate import Plan, Row, Simulation, simulate
+from training.simulate.simulate import (
+    Plan,
+    Row,
+    Simulation,
+    as_json,
+    draw,
+    sentences,
+    simulate,
+    table,
+)
 from training.simulate.team import Measured, ObjectResult
 
 SMALL = Plan(
@@ -178,7 +186,7 @@ def test_the_json_has_one_row_for_each_number_of_labels(simulation: Simulation) 
 
 
 def test_figures_have_intervals_by_picture(simulation: Simulation) -> None:
-    assert simulation.rows[1].measured.interactions == Estimate(1.5, 0.0, 3.0, 2)
+    assert simulation.rows[1].measured.figures()["interactions"] == Estimate(1.5, 0.0, 3.0, 2)
     # and the table and the sentences show them
     names, _, after = ([str(cell) for cell in column.cells] for column in table(simulation).columns)
     shown = dict(zip(names, after, strict=True))
