@@ -1,9 +1,9 @@
 """From a file's bytes to an upright RGB picture, as the annotator's browser shows it.
 
-Masks are drawn over what the page shows, so this follows Chromium: EXIF orientation is applied in
-JPEG and PNG and ignored in WebP and AVIF (observed in Chromium, with files by Pillow); transparent
-pixels show the page's white; of an animation the first frame is labeled. A JPEG or PNG that ends
-early is shown as far as it goes, the rest grey; side blocks that are broken or huge are skipped.
+Masks are drawn over what the page shows, so this follows Chromium: pictures are turned as it turns
+them (``model.orientation``); transparent pixels show the page's white; of an animation the first
+frame is labeled. A JPEG or PNG that ends early is shown as far as it goes, the rest grey; side
+blocks that are broken or huge are skipped.
 
 Anyone who imports a task chooses its picture, so a file may be made to do harm. Ordinary pictures
 are decoded in the thread that needs them. Large ones, JPEGs with many scans, and files or formats
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import Blend, PngImageFile
 
 from backend.errors import PictureAwayError, PictureFormatError
 from backend.images.child import decode_apart, first_scan, is_ordinary
@@ -156,6 +157,11 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
             # The decoder writes into it, as far as the file goes.
             image.im = Image.new(image.mode, image.size, grey).im
         image.load()
+        if isinstance(image, PngImageFile) and image.default_image:
+            # The still of an animation, for programs that show none, is no frame of it.
+            image.seek(1)
+            image.im, image.blend_op = Image.new(image.mode, image.size).im, Blend.OP_SOURCE
+            image.load()
         transpose = transpose_of(image)
         upright = image if transpose is None else image.transpose(transpose)
         return _rgb(upright, image.format)

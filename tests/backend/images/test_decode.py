@@ -76,7 +76,7 @@ def test_colour_pictures_of_every_format(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "AVIF"])
 def test_exif_orientation_is_applied(file_format: str, orientation: int) -> None:
     # given a file that lies as a camera held that way stores the upright picture
     as_stored = {
@@ -92,20 +92,38 @@ def test_exif_orientation_is_applied(file_format: str, orientation: int) -> None
     upright = quarters(64, 32)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"quality": 95} if file_format == "JPEG" else {}
+    options = {"quality": 95} if file_format in ("JPEG", "AVIF") else {}
     stored = Image.fromarray(np.ascontiguousarray(as_stored(upright)))
     content = file_of(stored, file_format, exif=exif, **options)
 
     assert_alike(decode(content, MEGAPIXEL), upright, 4 if options else 0)
 
 
-@pytest.mark.parametrize("file_format", ["WEBP", "AVIF"])
-def test_exif_orientation_is_ignored_where_browsers_ignore_it(file_format: str) -> None:
+def test_exif_orientation_is_ignored_in_webp() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    content = file_of(Image.fromarray(quarters()), file_format, exif=exif)
+    content = file_of(Image.fromarray(quarters()), "WEBP", exif=exif)
 
     assert decode(content, MEGAPIXEL).shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("fill", "orientation", "turned"),
+    [
+        (b"\0", struct.pack(">HHIHH", 0x112, 3, 1, 6, 0), True),
+        (b"\xff", struct.pack(">HHIHH", 0x112, 3, 1, 6, 0), True),
+        (b"\0", struct.pack(">HHII", 0x112, 4, 1, 6), False),
+    ],
+    ids=["usual", "other fill byte", "32 bits"],
+)
+def test_odd_exif_is_read_as_browsers_read_it(
+    fill: bytes, orientation: bytes, turned: bool
+) -> None:
+    block = b"Exif\0" + fill + b"MM\0*\0\0\0\x08\0\x01" + orientation + bytes(4)
+    plain = file_of(Image.fromarray(quarters()), "JPEG")
+    content = plain[:2] + struct.pack(">HH", 0xFFE1, len(block) + 2) + block + plain[2:]
+
+    assert (decode(content, MEGAPIXEL).shape == (40, 24, 3)) == turned
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -236,6 +254,16 @@ def test_the_first_frame_of_an_animation(file_format: str) -> None:
         assert getattr(image, "n_frames", 1) == 2
 
     assert_alike(decode(content, MEGAPIXEL), quarters(), 12 if file_format == "AVIF" else 0)
+
+
+def test_a_still_that_is_no_frame_of_its_animation_is_not_shown() -> None:
+    array = np.zeros((24, 40, 4), np.uint8)
+    array[4:20, 4:30] = (10, 20, 230, 128)
+    still, frame = Image.fromarray(quarters()).convert("RGBA"), Image.fromarray(array)
+    options: dict[str, Any] = {"append_images": [frame, still], "blend": 1, "default_image": True}
+    content = file_of(still, "PNG", save_all=True, **options)
+
+    assert_alike(decode(content, MEGAPIXEL), decode(file_of(frame, "PNG"), MEGAPIXEL))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
