@@ -26,7 +26,7 @@ from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from backend.settings import Settings
 from training.evaluation.overlay import overlay
-from training.gate.table import tables
+from training.gate.report import tables
 
 # Pictures labeled before the training (about a third is held out), and after it.
 BEFORE = 24

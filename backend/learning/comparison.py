@@ -37,8 +37,8 @@ from training.evaluation.measurement import Checkpoint
 from training.evaluation.protocol import Mode, Target, follow
 from training.finetune.recipe import Budget
 from training.gate.gate import Verdict, judge, open_general_set
+from training.gate.report import set_tables, tables
 from training.gate.rules import GateRules
-from training.gate.table import set_tables, tables
 from training.train.distributed import device_for
 
 # The default number of objects: a few minutes on two cores, and as many rows as a page can show.

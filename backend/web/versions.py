@@ -56,7 +56,7 @@ class SetResult:
 class Suggested:
     """What a picture costs that starts from a candidate's suggestions, or from its champion's.
 
-    figures: of ``training.gate.examples``. examples: those of which the images are still stored.
+    figures: of ``training.gate.report``. examples: those of which the images are still stored.
     """
 
     version: str

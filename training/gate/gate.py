@@ -21,7 +21,7 @@ from training.data import Dataset, PackDataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.measurement import Checkpoint, Measurement, Result, Run, Served
 from training.evaluation.protocol import Mode
-from training.gate.examples import compare_suggestions, examples
+from training.gate.report import compare_suggestions, examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 
 MODES: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks")

@@ -141,7 +141,7 @@ def gate(*, passed: bool = True) -> dict[str, Any]:
 
 
 def suggestions() -> dict[str, Any]:
-    """What training.gate.examples reports of a candidate."""
+    """What training.gate.report reports of a candidate."""
 
     def side(interactions: float, zero: float) -> dict[str, Any]:
         around = {"low": interactions - 0.5, "high": interactions + 0.5}

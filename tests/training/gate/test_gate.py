@@ -24,8 +24,8 @@ from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.finetune.labels import LEAST_OBJECTS
 from training.gate import gate
 from training.gate.gate import GENERAL_SET, judge, open_general_set
+from training.gate.report import tables
 from training.gate.rules import GateRules
-from training.gate.table import tables
 
 
 class Painter:
