@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -112,16 +112,6 @@ def prompt_inputs(
         WordBatch(words.vectors.to(device), words.length.to(device)),
         boxes,
     )
-
-
-def held_attributes(questions: Sequence[Question], attributes: Mapping[str, int]) -> Tensor:
-    """B,A of 0 and 1: the attributes that each phrase names. attributes: index by name."""
-    held = torch.zeros(len(questions), len(attributes))
-    for row, question in enumerate(questions):
-        for name in question.attributes:
-            if name in attributes:
-                held[row, attributes[name]] = 1.0
-    return held
 
 
 # Errors are measured on every second pixel, and on every fourth in inputs of at least this size.

@@ -31,17 +31,11 @@ from training.data.batches import Batches, Order, made_ahead, workers_for
 from training.data.wrappers import categories_of
 from training.errors import DataError, RecipeError
 from training.evaluation.calibration import write_calibrated
-from training.prompts.questions import Batch, held_attributes, prompt_inputs, simulate_corrections
+from training.prompts.questions import Batch, prompt_inputs, simulate_corrections
 from training.train import optimization, run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data
-from training.train.losses import (
-    AttributeLoss,
-    around_corrections,
-    mean_iou,
-    sampled,
-    total_loss,
-)
+from training.train.losses import AttributeLoss, around_corrections, total_loss
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained
 from training.train.validation import choose_cases, quick_look, sources_of
@@ -119,8 +113,7 @@ class Run:
         self.average = optimization.Average(
             self.network, self.ranks.place(PhraseClick(config)), train.ema
         )
-        self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
-        self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
+        self.attribute_loss = AttributeLoss(config.attributes).to(self.device)
         self.optimizer = optimization.make_optimizer(self.network, train)
         self.amp = optimization.amp_dtype(train.amp, self.device)
         if self.amp is torch.bfloat16 and self.device.type == "cpu":
@@ -207,17 +200,7 @@ class Run:
         corrected = None
         if self.recipe.loss.correction > 0:
             corrected = around_corrections(clicks, previous, batch.target)
-        loss, parts = total_loss(
-            output,
-            batch.target,
-            batch.void,
-            batch.coarse_source,
-            held_attributes(questions, self.attribute_index).to(self.device),
-            torch.tensor([bool(text) for text in texts], device=self.device),
-            self.attribute_loss,
-            self.recipe.loss,
-            corrected,
-        )
+        loss, parts = total_loss(output, batch, self.attribute_loss, self.recipe.loss, corrected)
         if self.beside is not None:
             with self._autocast():
                 parts["beside"] = self.beside(self.network, features, batch, self.step)
@@ -228,9 +211,8 @@ class Run:
         self.ranks.average_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
-        stride = output.height // output.mask_logits.shape[2]
-        iou = mean_iou(output.mask_logits.detach(), *sampled(batch.target, batch.void, stride))
-        reached, length, overlap = self.ranks.mean([float(loss.detach()), float(norm), float(iou)])
+        means = [float(loss.detach()), float(norm), float(parts["iou"])]
+        reached, length, overlap = self.ranks.mean(means)
         check_finite(reached, "loss", self.step, batch.keys, self._where())
         if not self.scaler.is_enabled():  # else it skips steps that overflow, and adapts
             check_finite(length, "gradient", self.step, batch.keys, self._where())

@@ -6,6 +6,7 @@ cross-entropy hardly notices a small object.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from model.network.click_maps import ClickBatch, newest_clicks
 from model.network.phraseclick import Output
+from training.prompts.questions import Batch, Question
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,21 @@ class AttributeLoss(nn.Module):
     seen: Tensor
     held: Tensor
 
-    def __init__(self, attributes: int) -> None:
+    def __init__(self, attributes: Sequence[str]) -> None:
         super().__init__()
+        self._index = {name: place for place, name in enumerate(attributes)}
         self.register_buffer("seen", torch.tensor(20.0))
-        self.register_buffer("held", torch.ones(attributes))
+        self.register_buffer("held", torch.ones(len(attributes)))
 
-    def forward(self, logits: Tensor, held: Tensor) -> Tensor:
-        """Mean loss of B phrases. logits and held: B,A."""
+    def forward(self, logits: Tensor, questions: Sequence[Question]) -> Tensor:
+        """Mean loss of the attributes that the phrases of B questions name. logits: B,A."""
         if not logits.numel():
             return logits.sum()
+        held = torch.zeros(logits.shape)
+        for row, question in enumerate(questions):
+            places = [self._index[name] for name in question.attributes if name in self._index]
+            held[row, places] = 1.0
+        held = held.to(logits.device)
         self.seen += held.shape[0]
         self.held += held.sum(0)
         share = self.held / self.seen
@@ -118,42 +126,42 @@ class AttributeLoss(nn.Module):
 
 def total_loss(
     output: Output,
-    target: Tensor,
-    void: Tensor,
-    coarse_source: Tensor,
-    held: Tensor,
-    has_phrase: Tensor,
+    batch: Batch,
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
     corrected: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The total loss and its parts for the log, on the device.
+    """The total loss; its parts and the mean IoU, for the log, on the device.
 
     corrected: B,1,H,W from `around_corrections`; None if nothing is corrected.
 
     The mask is compared at the resolution of its logits with the target's means over their cells: a
     quarter of the work of upsampling the logits, with soft borders as targets.
     """
-    logits = output.mask_logits
+    logits, target, void = output.mask_logits, batch.target, batch.void
     stride = output.height // logits.shape[2]
-    pixels = pixel_weights(target, void, coarse_source, recipe)
+    pixels = pixel_weights(target, void, batch.coarse_source, recipe)
     if corrected is not None:
         pixels = pixels * (1.0 + recipe.correction * corrected)
     weight = _means(pixels, stride)
-    mask = mask_loss(logits, _means(target, stride), weight, recipe).mean()
+    small = _means(target, stride)
+    mask = mask_loss(logits, small, weight, recipe).mean()
+    # A cell is void if most of it is.
+    reached = ious(logits.detach(), small, _means(void.to(target.dtype), stride) > 0.5)
     total = mask
-    parts = {"mask": mask.detach()}
+    parts = {"mask": mask.detach(), "iou": reached.mean()}
     if output.coarse_logits is not None and recipe.coarse > 0:
         kept = _means((~void).to(target.dtype), 8)
         coarse = mask_loss(output.coarse_logits, _means(target, 8), kept, recipe).mean()
         total = total + recipe.coarse * coarse
         parts["coarse"] = coarse.detach()
-    if recipe.attributes > 0 and bool(has_phrase.any()):
-        named = attribute_loss(output.attribute_logits[has_phrase], held[has_phrase])
+    spoken = [row for row, question in enumerate(batch.questions) if question.text]
+    if recipe.attributes > 0 and spoken:
+        asked = [batch.questions[row] for row in spoken]
+        named = attribute_loss(output.attribute_logits[spoken], asked)
         total = total + recipe.attributes * named
         parts["attributes"] = named.detach()
     if output.iou_logits is not None and recipe.iou > 0:
-        reached = ious(logits.detach(), *sampled(target, void, stride))
         predicted = functional.binary_cross_entropy_with_logits(output.iou_logits, reached)
         total = total + recipe.iou * predicted
         parts["iou_head"] = (torch.sigmoid(output.iou_logits.detach()) - reached).abs().mean()
@@ -165,19 +173,9 @@ def _means(maps: Tensor, stride: int) -> Tensor:
     return maps if stride == 1 else functional.avg_pool2d(maps, stride)
 
 
-def sampled(target: Tensor, void: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Target and void for logits at this stride; a cell is void if most of it is."""
-    return _means(target, stride), _means(void.to(target.dtype), stride) > 0.5
-
-
 def ious(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
     """B: IoU of each answer without void; 1 if target and answer are both empty."""
     answered, wanted, counts = logits > 0, target > 0.5, ~void
     either = ((answered | wanted) & counts).sum((1, 2, 3))
     wrong = ((answered != wanted) & counts).sum((1, 2, 3))
     return 1.0 - wrong / either.clamp(min=1)
-
-
-def mean_iou(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
-    """The mean of ``ious``."""
-    return ious(logits, target, void).mean()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,15 +18,14 @@ from torch import Tensor, nn
 
 from model.crop import Box, mask_box
 from model.inference import input_size
-from model.network.click_maps import ClickBatch, no_clicks
-from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
-from training.evaluation.cases import ids_of_kind, word_of
-from training.evaluation.protocol import ClickPoint, Mask, Target, follow, overlap
-from training.prompts.questions import word_batch
+from training.evaluation.cases import Case, ids_of_kind, target_of, word_of
+from training.evaluation.protocol import ClickPoint, Mask, follow, overlap
+from training.prompts.clicks import EXACT
+from training.prompts.questions import Question, prompt_inputs
 
 # The number of sources if the recipe names none.
 MOST_SOURCES = 4
@@ -37,14 +35,6 @@ CLICKS = (1, 2, 3, 5, 10)
 GOOD = 0.95
 # The IoU of "clicks to 90".
 GOAL = 0.90
-
-
-@dataclass(frozen=True)
-class Case:
-    """One object to segment, and the index of its picture."""
-
-    index: int
-    about: SampleObject
 
 
 def sources_of(dataset: Dataset, named: Sequence[str]) -> tuple[str, ...]:
@@ -63,7 +53,7 @@ def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> li
     for index in np.random.default_rng(seed).permutation(len(dataset)).tolist():
         if dataset.sources[index] == source and len(cases) < count:
             things = [o for o in dataset.objects(index) if not o.semantic and o.category]
-            cases.extend(Case(index, about) for about in things[:1])
+            cases.extend(_case(index, source, about) for about in things[:1])
     return cases
 
 
@@ -79,12 +69,16 @@ def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
     order = [int(index) for index in rng.permutation(len(dataset))]
     shuffled = [[objects[i] for i in rng.permutation(len(objects))] for objects in things]
     chosen = [
-        Case(index, shuffled[index][turn])
+        _case(index, dataset.sources[index], shuffled[index][turn])
         for turn in range(max((len(objects) for objects in things), default=0))
         for index in order
         if turn < len(things[index])
     ]
-    return sorted(chosen[:count], key=lambda case: (case.index, case.about.id))
+    return sorted(chosen[:count], key=lambda case: (case.index, case.ids))
+
+
+def _case(index: int, source: str, about: SampleObject) -> Case:
+    return Case(index, source, (about.id,), about.category, word_of(about.category))
 
 
 @torch.no_grad()
@@ -110,15 +104,15 @@ def quick_look(
             sample = dataset[case.index]
         except DataError:  # logged when the data set was opened or in training
             continue
-        if (sample.mask(case.about.id) & ~sample.void).any():
+        if (sample.mask(*case.ids) & ~sample.void).any():
             answers = _Answers(network, tokenizer, sample.image)
-            for name, value in _figures(answers, sample, case.about, most).items():
+            for name, value in _figures(answers, sample, case, most).items():
                 values.setdefault(name, []).append(value)
     return {name: float(np.mean(measured)) for name, measured in values.items()}
 
 
-def _figures(answers: _Answers, sample: Sample, about: SampleObject, most: int) -> dict[str, float]:
-    target = Target(sample.mask(about.id), sample.void, word_of(about.category))
+def _figures(answers: _Answers, sample: Sample, case: Case, most: int) -> dict[str, float]:
+    target = target_of(sample, case)
     clicked = follow(answers, target, "clicks", goal=GOOD, at_least=1, most=most)
     results = {f"clicks@{count}": clicked.iou(count) for count in CLICKS if count <= most}
     good = [number for number, iou in enumerate(clicked.ious, 1) if iou >= GOAL]
@@ -126,10 +120,10 @@ def _figures(answers: _Answers, sample: Sample, about: SampleObject, most: int) 
     box = mask_box(target.mask)
     if answers.takes_boxes and box is not None:
         results["box"] = overlap(answers([], "", None, box), target.mask, sample.void)
-    if about.category:
+    if case.category:
         first = follow(answers, target, "clicks+phrase", goal=GOOD, at_least=1, most=1)
         results["phrase@1"] = first.iou(1)
-        kind = sample.mask(*ids_of_kind(sample.objects, about.category))
+        kind = sample.mask(*ids_of_kind(sample.objects, case.category))
         results["phrase only"] = overlap(answers([], target.phrase, None), kind, sample.void)
     return results
 
@@ -147,7 +141,7 @@ class _Answers:
         size = input_size(Box(0, 0, width, height), network.config.input_size)
         resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255.0
-        self._scale = torch.tensor([size[1] / width, size[0] / height])
+        self._scale = size[1] / width, size[0] / height
         self._features = network.encode(pixels.to(self._device))
         self._previous: Tensor | None = None
 
@@ -158,17 +152,20 @@ class _Answers:
         before: Mask | None,
         box: Box | None = None,
     ) -> Mask:
-        batch, boxes = no_clicks(1, self._device), None
-        if clicks:
-            xy = torch.tensor([[(x, y) for x, y, _ in clicks]]) * self._scale
-            sign = torch.tensor([[1.0 if positive else -1.0 for _, _, positive in clicks]])
-            batch = ClickBatch(xy.to(self._device), sign.to(self._device))
-        if box is not None:
-            boxes = (torch.tensor([box]) * self._scale.repeat(2)).to(self._device)
-        words = word_batch([phrase], self._tokenizer)
-        words = WordBatch(words.vectors.to(self._device), words.length.to(self._device))
+        across, down = self._scale
+        question = Question(
+            phrase,
+            (),
+            [(x * across, y * down, 1 if positive else -1) for x, y, positive in clicks],
+            True,
+            EXACT,
+            box=box and (box[0] * across, box[1] * down, box[2] * across, box[3] * down),
+        )
+        inputs = prompt_inputs([question], [phrase], self._tokenizer, self._device)
         previous = None if before is None else self._previous
-        output = self._network.decode(self._features, batch, words, previous, None, boxes)
+        output = self._network.decode(
+            self._features, inputs.clicks, inputs.words, previous, None, inputs.boxes
+        )
         logits = output.logits_full()
         self._previous = torch.sigmoid(logits)
         resized = nn.functional.interpolate(

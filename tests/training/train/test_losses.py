@@ -5,12 +5,14 @@ import torch
 
 from model.network.click_maps import ClickBatch
 from model.network.phraseclick import Output
+from training.prompts.clicks import EXACT
+from training.prompts.questions import Batch, Question
 from training.train.losses import (
     AttributeLoss,
     LossRecipe,
     around_corrections,
+    ious,
     mask_loss,
-    mean_iou,
     pixel_weights,
     total_loss,
 )
@@ -28,6 +30,28 @@ def square(size: int = 32, half: int = 8) -> torch.Tensor:
 def weights(target: torch.Tensor, recipe: LossRecipe = RECIPE) -> torch.Tensor:
     void = torch.zeros_like(target, dtype=torch.bool)
     return pixel_weights(target, void, torch.zeros(len(target), dtype=torch.bool), recipe)
+
+
+def loss_of(
+    logits: torch.Tensor,
+    recipe: LossRecipe = RECIPE,
+    corrected: torch.Tensor | None = None,
+    iou: torch.Tensor | None = None,
+) -> float:
+    """The total loss of an answer to a question about the square."""
+    target = square()
+    batch = Batch(
+        torch.zeros(1, 3, 32, 32),
+        torch.tensor([0]),
+        [Question("", (), [], True, EXACT)],
+        target,
+        torch.zeros_like(target, dtype=torch.bool),
+        None,
+        torch.tensor([False]),
+        ["picture"],
+    )
+    output = Output(logits, torch.zeros(1, 0), None, 32, 32, iou)
+    return float(total_loss(output, batch, AttributeLoss(()), recipe, corrected)[0])
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, LossRecipe(dice=0.0), LossRecipe(cross_entropy=0.0)])
@@ -95,21 +119,15 @@ def test_surroundings_of_a_correction_are_those_of_its_newest_click() -> None:
 
 def test_an_error_beside_a_correction_costs_more() -> None:
     # given an output that is wrong at one place
-    target, void = square(), torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    target = square()
     logits = (target - 0.5) * 20
     logits[..., 8:12, 8:12] *= -1
-    output = Output(logits, torch.zeros(1, 0), None, 32, 32)
-    nothing, alone = torch.zeros(1, 0), torch.tensor([False])
-    recipe = LossRecipe(correction=3.0)
 
     # when it is corrected there, elsewhere, or nowhere
     def loss(x: float | None) -> float:
         clicks = ClickBatch(torch.tensor([[[x or 0.0, x or 0.0]]]), torch.tensor([[1.0]]))
         near = None if x is None else around_corrections(clicks, target, target)
-        attributes = AttributeLoss(0)
-        return float(
-            total_loss(output, target, void, alone, nothing, alone, attributes, recipe, near)[0]
-        )
+        return loss_of(logits, LossRecipe(correction=3.0), near)
 
     # then
     assert loss(10.0) > loss(None) > loss(24.0)
@@ -117,21 +135,21 @@ def test_an_error_beside_a_correction_costs_more() -> None:
 
 def test_rare_attributes_weigh_more() -> None:
     # given attribute 0 in every phrase, attribute 1 in one of ten
-    loss = AttributeLoss(2)
-    held = torch.zeros(10, 2)
-    held[:, 0] = 1.0
-    held[0, 1] = 1.0
+    loss = AttributeLoss(("dog", "red"))
+    dog, red, both = (
+        Question("", names, [], True, EXACT) for names in (("dog",), ("red",), ("red", "dog"))
+    )
     for _ in range(20):
-        loss(torch.zeros(10, 2), held)
+        loss(torch.zeros(10, 2), [both, *[dog] * 9])
     # when each is missed once
-    missed_common = loss(torch.tensor([[-5.0, -5.0]]), torch.tensor([[1.0, 0.0]]))
-    missed_rare = loss(torch.tensor([[-5.0, -5.0]]), torch.tensor([[0.0, 1.0]]))
+    missed_common = loss(torch.tensor([[-5.0, -5.0]]), [dog])
+    missed_rare = loss(torch.tensor([[-5.0, -5.0]]), [red])
     # then
     assert missed_rare > 2 * missed_common
 
 
 def test_no_attributes_no_loss() -> None:
-    assert float(AttributeLoss(0)(torch.zeros(3, 0), torch.zeros(3, 0))) == 0.0
+    assert float(AttributeLoss(())(torch.zeros(3, 0), [])) == 0.0
 
 
 def test_iou_counts_what_is_asked_and_what_is_found_but_no_void() -> None:
@@ -140,10 +158,10 @@ def test_iou_counts_what_is_asked_and_what_is_found_but_no_void() -> None:
     logits = (target - 0.5) * 9
     logits[1, :, :, :16] = -9.0
     void = torch.zeros_like(target, dtype=torch.bool)
-    assert float(mean_iou(logits, target, void)) == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    assert ious(logits, target, void).tolist() == [1.0, 0.5, 1.0]
     # then what is missing does not count where nothing is known
     void[1, :, :, :16] = True
-    assert float(mean_iou(logits, target, void)) == 1.0
+    assert ious(logits, target, void).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_the_papers_loss_is_plain_cross_entropy() -> None:
@@ -158,39 +176,16 @@ def test_the_papers_loss_is_plain_cross_entropy() -> None:
 
 
 def test_the_mask_is_compared_at_the_resolution_of_its_logits() -> None:
-    # Given a target and logits at stride 2 that are right, and others that are wrong
-    target = square()
-    void = torch.zeros_like(target, dtype=torch.bool)
-    right = (torch.nn.functional.avg_pool2d(target, 2) - 0.5) * 20
-
-    def loss(logits: torch.Tensor) -> float:
-        output = Output(logits, torch.zeros(1, 0), None, 32, 32)
-        none = torch.tensor([False])
-        attributes = torch.zeros(1, 0)
-        total, _ = total_loss(
-            output, target, void, none, attributes, none, AttributeLoss(0), RECIPE
-        )
-        return float(total)
-
-    # Then the right ones cost hardly anything
-    assert loss(right) < 0.05
-    assert loss(-right) > 1.0
+    # given logits at stride 2 that are right
+    right = (torch.nn.functional.avg_pool2d(square(), 2) - 0.5) * 20
+    # then they cost hardly anything, and wrong ones much
+    assert loss_of(right) < 0.05
+    assert loss_of(-right) > 1.0
 
 
 def test_the_iou_head_is_compared_with_the_iou_that_was_reached() -> None:
-    # Given a perfect mask
-    target = square()
-    void = torch.zeros_like(target, dtype=torch.bool)
-    logits = (torch.nn.functional.avg_pool2d(target, 2) - 0.5) * 20
-    none = torch.tensor([False])
-
-    def loss(predicted: float) -> float:
-        iou = torch.tensor([predicted])
-        output = Output(logits, torch.zeros(1, 0), None, 32, 32, iou)
-        total, _ = total_loss(
-            output, target, void, none, torch.zeros(1, 0), none, AttributeLoss(0), RECIPE
-        )
-        return float(total)
-
-    # Then to be sure of it costs less than to doubt it
-    assert loss(6.0) < loss(0.0) < loss(-6.0)
+    # given a perfect mask
+    logits = (torch.nn.functional.avg_pool2d(square(), 2) - 0.5) * 20
+    # then to be sure of it costs less than to doubt it
+    sure, unsure, wrong = (loss_of(logits, iou=torch.tensor([x])) for x in (6.0, 0.0, -6.0))
+    assert sure < unsure < wrong
