@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from model.network.phraseclick import PhraseClick
 from training.errors import RecipeError
@@ -61,35 +61,34 @@ class Ranks:
         learned = [parameter for parameter in parameters if parameter.requires_grad]
         present = torch.tensor([float(p.grad is not None) for p in learned], device=self.device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
-        flat = torch.cat([present, *(part.reshape(-1) for part in parts)])
-        distributed.all_reduce(flat)
-        counts, *means = torch.split(flat, [len(learned), *(part.numel() for part in parts)])
-        for parameter, part, mean, count in zip(
-            learned, parts, means, counts.tolist(), strict=True
+        shares, *means = self._means([present, *parts])
+        for parameter, part, mean, share in zip(
+            learned, parts, means, shares.tolist(), strict=True
         ):
             # Copied, so that a gradient keeps its parameter's memory layout.
-            parameter.grad = part.copy_(mean.view_as(part) / self.world) if count else None
+            parameter.grad = part.copy_(mean) if share else None
 
     def average_buffers(self, *modules: nn.Module) -> None:
         """Replace running statistics by their means over processes."""
         if self.world == 1:
             return
         buffers = [b for module in modules for b in module.buffers() if b.is_floating_point()]
-        flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
-        distributed.all_reduce(flat)
-        for buffer, mean in zip(
-            buffers, torch.split(flat, [b.numel() for b in buffers]), strict=True
-        ):
-            buffer.copy_(mean.view_as(buffer) / self.world)
+        for buffer, mean in zip(buffers, self._means(buffers), strict=True):
+            buffer.copy_(mean)
 
     def mean(self, values: Sequence[float]) -> list[float]:
         """The mean of each value over all processes, bit for bit the same in each."""
         if self.world == 1:
             return list(values)
-        total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(total)
-        means: list[float] = (total / self.world).tolist()
-        return means
+        (means,) = self._means([torch.tensor(values, dtype=torch.float64, device=self.device)])
+        return [float(mean) for mean in means]
+
+    def _means(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The mean of each tensor over all processes, by one all-reduce."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        parts = torch.split(flat / self.world, [tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def wait(self) -> None:
         """Wait until all processes are here."""

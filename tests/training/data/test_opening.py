@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data import Concatenated, Without, open_dataset
-from training.data.opening import FORMATS
+from training.data import FORMATS, Concatenated, Without, open_dataset
 from training.errors import DataError
 
 Write = Callable[..., NDArray[np.uint8]]

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 from skimage import data
 
 from training.data import FolderDataset, Without, overlapping
-from training.data.overlap import perceptual_hash, plain_name
+from training.data.wrappers import perceptual_hash, plain_name
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
