@@ -62,7 +62,7 @@ class Expectation:
     """The estimate of a picture.
 
     clicks: mean interactions expected for one of its objects to reach an IoU of 85 %, 1 to 20.
-    uncertainty: 0 to 1, see `uncertainty`. saving: interactions of the surest object that training
+    uncertainty: 0 to 1, see `value`. saving: interactions of the surest object that training
     may save: those beyond the first, weighted by how sure the network is of the object. Clutter and
     specks stay expensive, but an object found by name and not by clicks, or in one view only, can
     be learned.
@@ -83,12 +83,18 @@ def value(
     seed: int = 0,
     budget: Budget = Budget(),
 ) -> tuple[float, float]:
-    """How valuable a label of the picture is, by this method, and the network's uncertainty."""
+    """How valuable a label of the picture is, by this method, and the network's uncertainty.
+
+    The plain uncertainty, 0 to 1, is 1 - confidence of the surest name, or else click on a grid.
+    """
     if method == "random":
         return float(np.random.default_rng(seed).random()), 0.0
     if method == "uncertainty":
-        unsure = uncertainty(predictor, image, key, names, budget=budget)
-        return unsure, unsure
+        embedding = predictor.encode(*_shrunk(image, key, budget.side))
+        _, surest = named_objects(predictor, embedding, names[: budget.names])
+        if not surest:
+            _, surest = clicked_objects(predictor, embedding, budget.grid)
+        return 1.0 - surest, 1.0 - surest
     expected = expected_clicks(predictor, image, key, names, seed=seed, budget=budget)
     return expected.clicks if method == "clicks" else expected.saving, expected.uncertainty
 
@@ -131,23 +137,6 @@ def expected_clicks(
     )
 
 
-def uncertainty(
-    predictor: Predictor,
-    image: NDArray[np.uint8],
-    key: str | None = None,
-    names: Sequence[str] = (),
-    *,
-    budget: Budget = Budget(),
-) -> float:
-    """Plain uncertainty, 0 to 1: 1 - confidence of the surest name, or else click on a grid."""
-    picture, name = _shrunk(image, key, budget.side)
-    embedding = predictor.encode(picture, name)
-    _, surest = named_objects(predictor, embedding, names[: budget.names])
-    if not surest:
-        _, surest = clicked_objects(predictor, embedding, budget.grid)
-    return 1.0 - surest
-
-
 def descriptor(
     predictor: Predictor,
     image: NDArray[np.uint8],
@@ -156,8 +145,7 @@ def descriptor(
     budget: Budget = Budget(),
 ) -> NDArray[np.float32]:
     """The descriptor of the whole picture (`Predictor.descriptor`), for diversity."""
-    picture, name = _shrunk(image, key, budget.side)
-    return predictor.descriptor(predictor.encode(picture, name))
+    return predictor.descriptor(predictor.encode(*_shrunk(image, key, budget.side)))
 
 
 def _shrunk(
@@ -169,9 +157,8 @@ def _shrunk(
         return image, key
     scale = side / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = Image.fromarray(np.ascontiguousarray(image)).resize(
-        size, Image.Resampling.BILINEAR, reducing_gap=2.0
-    )
+    whole = Image.fromarray(np.ascontiguousarray(image))
+    small = whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(small), key and f"{key} at {side}"
 
 
