@@ -27,7 +27,7 @@ from training.errors import DataError
 from training.evaluation import behaviour as probing
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
-from training.evaluation.measurement import Checkpoint, Measurement, Method, Run
+from training.evaluation.measurement import Checkpoint, Measurement, Run
 from training.evaluation.protocol import MOST, Mode
 
 
@@ -273,9 +273,11 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> probing.
     return probing.judged(tally)
 
 
-def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:
-    """All methods to measure, with unique names."""
-    methods: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
+def _methods(
+    checkpoint: Path | str, compare: Sequence[Path | str], device: str
+) -> list[Checkpoint]:
+    """All checkpoints to measure, with unique names."""
+    methods = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
     taken: Counter[str] = Counter()
     for method in methods:
         taken[name := method.name] += 1

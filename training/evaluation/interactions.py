@@ -119,7 +119,7 @@ def annotate(
             count = from_nothing[about.id]
         else:
             trajectory = follow(
-                model.answer(sample, key, names[place]),
+                model.look_at(sample, key, names[place]),
                 Target(wanted_masks[place], sample.void, ""),
                 "clicks",
                 goal=GOAL,

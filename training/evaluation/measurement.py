@@ -48,11 +48,15 @@ class Region:
 class Method(Protocol):
     """A method to measure. categories: what it was trained on; None for an untrained method."""
 
-    name: str
-    categories: frozenset[str] | None
+    @property
+    def name(self) -> str: ...
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
-        """Prepare for a picture. key: names the picture's content."""
+    @property
+    def categories(self) -> frozenset[str] | None: ...
+
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
+        """Prepare for objects of a label in a picture. key: names the picture's content, so that it
+        need not be encoded again."""
         ...
 
 
@@ -68,7 +72,7 @@ class Checkpoint:
         # On how many objects of each label it was fine-tuned.
         self.labels = labels_of(self.predictor.metrics)
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
         return answers(self.predictor, self.predictor.encode(sample.image, key))
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
@@ -102,13 +106,17 @@ class Served:
     champion: Checkpoint
     base: Checkpoint
 
-    def for_label(self, label: str) -> Checkpoint:
-        """The version that answers clicks on objects of this label."""
-        return self.champion if has_learned(self.champion.labels, label) else self.base
+    @property
+    def name(self) -> str:
+        return self.champion.name
 
-    def answer(self, sample: Sample, key: str, label: str) -> Answer:
-        """Answers clicks on objects of this label."""
-        return self.for_label(label).look_at(sample, key)
+    @property
+    def categories(self) -> frozenset[str] | None:
+        return self.champion.categories
+
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
+        answers_it = has_learned(self.champion.labels, label)
+        return (self.champion if answers_it else self.base).look_at(sample, key)
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
         """The regions of the pre-annotation, for a project with these labels."""
@@ -186,11 +194,9 @@ class Measurement:
         for index in sorted({index for index, _ in here}):
             sample = self.dataset.get(index)
             for run in self.runs:
-                answer: Answer | None = None
                 for case in here[index, run.mode]:
                     if sample is not None and self._can_be_asked(sample, case, run.mode):
-                        answer = answer or run.method.look_at(sample, key_of(sample, case.index))
-                        self.results[run].append(self._result(run, answer, sample, case))
+                        self.results[run].append(self._result(run, sample, case))
                     done += 1
                     if progress:
                         progress(done, self.asked)
@@ -198,7 +204,7 @@ class Measurement:
     def again(self, run: Run, result: Result) -> tuple[Sample, list[Mask]]:
         """Repeat a case exactly: its picture, and the mask of each answer."""
         sample = self.dataset.dataset[result.case.index]
-        answer = run.method.look_at(sample, key_of(sample, result.case.index))
+        answer = self._answer(run, sample, result.case)
         masks: list[Mask] = []
 
         def kept(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
@@ -219,10 +225,14 @@ class Measurement:
         self._check(target, case, mode)
         return True
 
-    def _result(self, run: Run, answer: Answer, sample: Sample, case: Case) -> Result:
+    def _answer(self, run: Run, sample: Sample, case: Case) -> Answer:
+        return run.method.look_at(sample, key_of(sample, case.index), case.category or "")
+
+    def _result(self, run: Run, sample: Sample, case: Case) -> Result:
         target = target_of(sample, case)
         area = float((target.mask & ~target.void).mean())
-        return Result(case, sample.key, area, self._follow(run, answer, target, case))
+        trajectory = self._follow(run, self._answer(run, sample, case), target, case)
+        return Result(case, sample.key, area, trajectory)
 
     def _follow(self, run: Run, answer: Answer, target: Target, case: Case) -> Trajectory:
         return follow(

@@ -31,13 +31,14 @@ from model.files import atomic_write
 from training.data import Concatenated, Dataset
 from training.data.wrappers import Downscaled, Renamed, Turned
 from training.errors import DataError
+from training.evaluation.cases import Case
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
 from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, as_replay, loop_recipe
 from training.train import run_folder
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick
-from training.train.validation import Case, quick_look, spread_cases
+from training.train.validation import quick_look, spread_cases
 from training.train.words import with_new_words
 
 log = logging.getLogger(__name__)

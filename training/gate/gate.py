@@ -10,7 +10,7 @@ decides by the figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from training.data import Dataset, PackDataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
-from training.evaluation.measurement import Checkpoint, Measurement, Result, Run, Served
+from training.evaluation.measurement import Checkpoint, Measurement, Method, Result, Run, Served
 from training.evaluation.protocol import Mode
 from training.gate.report import compare_suggestions, examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
@@ -73,14 +73,11 @@ def judge(
     new, old = Checkpoint(candidate, device=device), Checkpoint(champion, device=device)
     fallback = old if base in (None, champion) else Checkpoint(base, device=device)
     served = Served(new, fallback), Served(old, fallback)
-    of_own = _questions(own, rules.most_own, rules.seed)
-    of_general = _questions(general, rules.most_general, rules.seed)
-    measurements: dict[Which, list[Measurement]] = {
-        "own": _as_served(own, served, of_own, rules),
-        "general": [_measurement(general, (new, old), of_general, rules)],
+    measurements: dict[Which, Measurement] = {
+        "own": _measurement(own, served, rules.most_own, rules),
+        "general": _measurement(general, (new, old), rules.most_general, rules),
     }
-    every = [measurement for part in measurements.values() for measurement in part]
-    total = sum(measurement.asked for measurement in every)
+    total = sum(measurement.asked for measurement in measurements.values())
     before = 0
 
     def forward(done: int, _: int = 0) -> None:
@@ -91,14 +88,11 @@ def judge(
             both = {"asked": (before + done) / 2, "of": total / 2}
             tick((before + done) / max(total, 1), both)
 
-    for measurement in every:
+    for measurement in measurements.values():
         forward(0)
         measurement.ask_all(forward)
         before += measurement.asked
-    outcomes: dict[Which, Sequence[Outcome]] = {
-        which: [outcome for asked in part for outcome in _outcomes(asked, rules)]
-        for which, part in measurements.items()
-    }
+    outcomes = {which: _outcomes(asked, rules) for which, asked in measurements.items()}
     ruling = rule(outcomes, rules, old.name)
     report = {
         "passed": ruling.passed,
@@ -129,42 +123,22 @@ def judge(
         ),
         "examples": [
             example
-            for which, part in measurements.items()
-            for example in examples(which, part, pictures, check)
+            for which, measurement in measurements.items()
+            for example in examples(which, measurement, pictures, check)
         ],
         "rules": asdict(rules),
     }
     return Verdict(ruling.passed, ruling.reason, report)
 
 
-def _as_served(
-    dataset: Dataset,
-    served: tuple[Served, Served],
-    questions: Mapping[Mode, Sequence[Case]],
-    rules: GateRules,
-) -> list[Measurement]:
-    """The questions, grouped by the two checkpoints that answer them."""
-    groups: dict[tuple[Checkpoint, ...], dict[Mode, list[Case]]] = {}
-    for mode, cases in questions.items():
-        for case in cases:
-            pair = tuple(side.for_label(case.category or "") for side in served)
-            groups.setdefault(pair, {name: [] for name in MODES})[mode].append(case)
-    if not groups:
-        groups[tuple(side.champion for side in served)] = {name: [] for name in MODES}
-    return [_measurement(dataset, pair, cases, rules) for pair, cases in groups.items()]
-
-
 def _measurement(
-    dataset: Dataset,
-    pair: tuple[Checkpoint, ...],
-    questions: Mapping[Mode, Sequence[Case]],
-    rules: GateRules,
+    dataset: Dataset, sides: Sequence[Method], most: int, rules: GateRules
 ) -> Measurement:
     """Both in every mode, the candidate's side first in each."""
     return Measurement(
         dataset,
-        [Run(method, mode) for mode in MODES for method in pair],
-        questions,
+        [Run(method, mode) for mode in MODES for method in sides],
+        _questions(dataset, most, rules.seed),
         max(COUNTS),
         goal=GOAL,
         most=rules.most_interactions,
@@ -218,24 +192,16 @@ def _values(result: Result, rules: GateRules) -> tuple[float, float, float, floa
     return float(needed), first, second, third
 
 
-def _counts(measurements: Sequence[Measurement]) -> dict[str, Any]:
+def _counts(measurement: Measurement) -> dict[str, Any]:
     """How much was asked, and what could not be."""
-    results = [
-        result
-        for measurement in measurements
-        for result in measurement.results[measurement.runs[0]]
-    ]
-    chosen = [
-        (measurement, case) for measurement in measurements for case in measurement.cases[MODES[0]]
-    ]
-    lost = sum(case.index in measurement.unreadable for measurement, case in chosen)
-    dataset = measurements[0].dataset.dataset
+    results = measurement.results[measurement.runs[0]]
+    chosen = measurement.cases[MODES[0]]
+    unreadable, dataset = measurement.unreadable, measurement.dataset.dataset
+    lost = sum(case.index in unreadable for case in chosen)
     return {
         "objects": len(results),
         "pictures": len({result.case.index for result in results}),
         "specks": len(chosen) - lost - len(results),
         "empty": sum(not dataset.objects(index) for index in range(len(dataset))),
-        "unreadable": sorted(
-            {said for measurement in measurements for said in measurement.unreadable.values()}
-        ),
+        "unreadable": sorted(set(unreadable.values())),
     }

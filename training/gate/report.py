@@ -55,7 +55,6 @@ Side = tuple[Mask, Sequence[ClickPoint]]
 class _PairedResult(NamedTuple):
     """One question, as both answered it."""
 
-    measurement: Measurement
     candidate: tuple[Run, Result]
     champion: tuple[Run, Result]
 
@@ -70,7 +69,7 @@ class _PairedResult(NamedTuple):
 
 def examples(
     which: Which,
-    measurements: Sequence[Measurement],
+    measurement: Measurement,
     folder: Path | None,
     check: Check | None = None,
 ) -> list[dict[str, Any]]:
@@ -79,10 +78,7 @@ def examples(
     A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
     "".
     """
-    pairs = sorted(
-        (pair for measurement in measurements for pair in _paired_results(measurement)),
-        key=lambda pair: -pair.gain,
-    )
+    pairs = sorted(_paired_results(measurement), key=lambda pair: -pair.gain)
     kinds = {
         "won": [pair for pair in pairs if pair.gain > 0],
         "lost": [pair for pair in reversed(pairs) if pair.gain < 0],
@@ -98,7 +94,7 @@ def examples(
                 if check:
                     check()
                 name = f"{which}-{kind}-{number}.jpg"
-                _draw_example(folder / name, pair)
+                _draw_example(folder / name, measurement, pair)
             shown.append({"set": which, "kind": kind, **_described(pair), "picture": name})
     return shown
 
@@ -108,7 +104,7 @@ def _paired_results(measurement: Measurement) -> Iterator[_PairedResult]:
     for mine, theirs in zip(measurement.runs[::2], measurement.runs[1::2], strict=True):
         results = measurement.results[mine], measurement.results[theirs]
         for one, other in zip(*results, strict=True):
-            yield _PairedResult(measurement, (mine, one), (theirs, other))
+            yield _PairedResult((mine, one), (theirs, other))
 
 
 def _described(pair: _PairedResult) -> dict[str, Any]:
@@ -134,10 +130,10 @@ def _curve_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _draw_example(path: Path, pair: _PairedResult) -> None:
+def _draw_example(path: Path, measurement: Measurement, pair: _PairedResult) -> None:
     sides: list[Side] = []
     for run, result in (pair.champion, pair.candidate):
-        sample, masks = pair.measurement.again(run, result)
+        sample, masks = measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode in CLICKS_FIRST else shown - 1
         sides.append((masks[shown - 1], result.trajectory.clicks[:clicks]))

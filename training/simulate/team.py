@@ -116,7 +116,7 @@ def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
     clicks_of = {}
     for number in large:
         target = Target(sample.mask(number), sample.void, "")
-        answer = served.answer(sample, key_of(sample, index), labels[number])
+        answer = served.look_at(sample, key_of(sample, index), labels[number])
         trajectory = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
         clicks_of[number] = trajectory.clicks
     return clicks_of
@@ -184,7 +184,7 @@ def measure(
         asked = {about.category for about in sample.objects if about.id in ids and about.category}
         for name in sorted(asked):
             wanted = sample.mask(*ids_of_kind(sample.objects, name))
-            answer = served.answer(sample, key_of(sample, index), name)
+            answer = served.look_at(sample, key_of(sample, index), name)
             iou = overlap(answer([], name, None), wanted, sample.void)
             names.append((sample.key, round(iou, 4)))
     return Measured(tuple(objects), tuple(names))
@@ -195,7 +195,7 @@ def _objects(
 ) -> list[ObjectResult]:
     trajectories = {
         about.id: follow(
-            served.answer(sample, key_of(sample, index), about.category or ""),
+            served.look_at(sample, key_of(sample, index), about.category or ""),
             Target(sample.mask(about.id), sample.void, ""),
             "clicks",
             goal=max(THRESHOLDS),

@@ -40,7 +40,7 @@ class Listener:
         self.obeys = obeys
         self.asked: list[tuple[tuple[ClickPoint, ...], str]] = []
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             self.asked.append((tuple(clicks), phrase))
             words = phrase.split() if self.hears else []

@@ -29,7 +29,7 @@ class Model:
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> Sequence[Region]:
         return self.make(sample)
 
-    def answer(self, sample: Sample, key: str, label: str) -> Answer:
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             x, y, _ = clicks[0]
             if len(clicks) < self.clicks:

@@ -42,7 +42,7 @@ def test_a_picture_is_opened_once_for_each_who_answers(
     two_pictures: Any, oracle: Any, slow: Any
 ) -> None:
     measured(two_pictures, Run(oracle, "clicks"), Run(slow, "clicks"))
-    assert oracle.opened == slow.opened == ["one", "two"]
+    assert oracle.opened == slow.opened == {"voc:one:0", "voc:two:1"}
 
 
 def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: Any) -> None:
@@ -164,10 +164,11 @@ def test_suggestions_are_those_of_a_batch_prediction(
 
 
 def test_a_label_that_the_champion_has_not_learned_is_answered_by_the_base(
-    unlearned: Path,
+    unlearned: Path, shard: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion, base = (Checkpoint(unlearned, device="cpu") for _ in range(2))
     champion.labels = {"dog": 9, "cat": 1}
-    served = Served(champion, base)
-    assert served.for_label("dog") is champion
-    assert served.for_label("cat") is base
+    monkeypatch.setattr(Checkpoint, "look_at", lambda self, *_: self)
+    served, sample = Served(champion, base), PackDataset([shard])[0]
+    answering = [served.look_at(sample, "picture", label) for label in ("dog", "cat", "")]
+    assert answering == [champion, base, champion]

@@ -42,7 +42,7 @@ class Painter:
         self.beyond = int(beyond)
         self.labels = dict.fromkeys(labels, LEAST_OBJECTS)
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
+    def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             mask = np.zeros(sample.instances.shape, bool)
             if not clicks:
