@@ -20,11 +20,11 @@ _BLOCK = 64 * 1024
 
 
 class StaticFiles:
-    """An ASGI application with the files of one small folder, each read once."""
+    """An ASGI application with the files of some small folders, each read once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names = {path.name for path in folder.iterdir() if path.is_file()}
+    def __init__(self, *folders: Path) -> None:
+        paths = (path for folder in folders for path in folder.iterdir())
+        self._files = {path.name: path for path in paths if path.is_file()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._response(scope)(scope, receive, send)
@@ -33,9 +33,9 @@ class StaticFiles:
         name = scope["path"].rpartition("/")[2]
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
-        if name not in self._names:
+        if name not in self._files:
             raise HTTPException(404)
-        content, etag = _read(self._folder / name)
+        content, etag = _read(self._files[name])
         headers = {"etag": etag, "content-length": str(len(content))}
         if Headers(scope=scope).get("if-none-match") == etag:
             return Response(status_code=304, headers={"etag": etag})

@@ -145,10 +145,10 @@ def _project(reports: "Reports", written: str) -> str:
 def _show(made: "Report", tasks: int) -> None:
     from rich.console import Console
 
-    from backend.reports.output import tables
+    from backend.reports.tables import in_terminal
 
     output = Console(highlight=False)
-    for part in tables(made, tasks):
+    for part in in_terminal(made, tasks):
         output.print(part)
 
 

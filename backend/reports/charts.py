@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from backend.reports.records import Interval, PromotionMark, Week
 
-WIDE, NARROW = 1100.0, 344.0
+# Of wide and narrow screens.
+WIDTHS = WIDE, NARROW = 1100.0, 344.0
 # Promotions closer together than this share one flag.
 _FLAG = 20.0
 # Width of a date below the axis.

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from backend.reports import charts, wording
+from backend.reports import charts, tables, wording
 from backend.reports.group_by import weeks_of
 from backend.reports.queries import Report
-from backend.reports.records import BeforeAfter, GroupCost, Interval
+from backend.reports.records import BeforeAfter, By, GroupCost, Interval
 
 TEMPLATES = Path(__file__).parent / "templates"
+# The style sheet of the report and of the dashboard.
+STYLE = Path(__file__).parent / "static"
 
 ERROR_BAR_WIDTH = 150.0
-_WEEKS, _BARS = 620.0, 420.0
 # More would make the page slow to open; --csv has all of them.
 _MOST_TASKS = 200
 
@@ -26,10 +27,11 @@ FILTERS = {
     "signed": wording.signed,
     "share": wording.share,
     "duration": wording.duration,
+    "counted": wording.counted,
     "day": wording.day,
     "minute": wording.minute,
     "serves": wording.serves,
-    "verdict": wording.verdict,
+    "promoted": wording.promoted,
 }
 
 
@@ -98,19 +100,23 @@ class GroupTable:
     """Groups of one kind, each with its clicks on the scale of the table, from ``low`` to ``high``.
     ``total``: how many exist, shown or not."""
 
-    title: str
+    by: By
     rows: tuple[tuple[GroupCost, ErrorBar | None], ...]
     total: int
     low: str
     high: str
 
+    @property
+    def title(self) -> str:
+        return wording.BY[self.by]
+
     @classmethod
-    def of(cls, title: str, groups: Sequence[GroupCost], most: int) -> "GroupTable":
+    def of(cls, by: By, groups: Sequence[GroupCost], most: int | None = None) -> "GroupTable":
         """The first ``most`` groups."""
         means = [group.clicks.mean if group.clicks else None for group in groups]
         low, high = scale([mean for mean in means if mean])
         rows = zip(groups[:most], (error_bar(mean, low, high) for mean in means), strict=False)
-        return cls(title, tuple(rows), len(groups), f"{low:g}", f"{high:g}")
+        return cls(by, tuple(rows), len(groups), f"{low:g}", f"{high:g}")
 
 
 def promotion_rows(
@@ -124,19 +130,25 @@ def promotion_rows(
 def environment(*folders: Path) -> Environment:
     """Templates in these folders, else those of reports; texts of users are escaped."""
     made = Environment(
-        loader=FileSystemLoader([*folders, TEMPLATES]),
+        loader=FileSystemLoader([*folders, TEMPLATES, STYLE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
-    made.globals["error_bar_width"] = ERROR_BAR_WIDTH
+    made.globals |= {
+        "error_bar_width": ERROR_BAR_WIDTH,
+        "group_columns": tables.GROUPS,
+        "task_columns": tables.TASKS,
+        "promotion_columns": tables.PROMOTIONS,
+    }
     return made
 
 
 def render(report: Report) -> str:
     weeks = weeks_of(report.groups["week"])
+    marks = [change.promotion for change in report.promotions]
     total = report.total
     template = environment().get_template("report.html")
     return template.render(
@@ -146,16 +158,13 @@ def render(report: Report) -> str:
         filters=wording.filters(report.where),
         not_known=wording.not_known(total.unknown) if total else "",
         agreement=list(wording.agreement(report.reconciliation)),
-        weeks=charts.weeks_chart(
-            weeks, [change.promotion for change in report.promotions], _WEEKS, report.made_at
-        ),
+        weeks=[charts.weeks_chart(weeks, marks, width, report.made_at) for width in charts.WIDTHS],
         weeks_text=charts.weeks_text(weeks) if weeks else "",
-        bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
-        tables=[
-            GroupTable.of(wording.BY[by], groups, len(groups))
-            for by, groups in report.groups.items()
-            if groups
+        bars=[
+            charts.bars([("Objects", total.histogram)] if total else [], width)
+            for width in charts.WIDTHS
         ],
+        group_tables=[GroupTable.of(by, groups) for by, groups in report.groups.items() if groups],
         promotions=promotion_rows(report.promotions),
         tasks=report.costliest(_MOST_TASKS),
     )

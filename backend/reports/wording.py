@@ -10,6 +10,7 @@ from backend.reports.records import (
     GroupCost,
     Interval,
     ProjectSummary,
+    PromotionMark,
     Reconciliation,
     ReportFilter,
 )
@@ -52,6 +53,10 @@ def mean(interval: Interval | None, digits: int = 2) -> str:
 def share(interval: Interval | None) -> str:
     """A share in percent."""
     return UNKNOWN if interval is None else f"{100 * interval.mean:.0f} %"
+
+
+def pixels(count: float | None) -> str:
+    return UNKNOWN if count is None else f"{count:,.0f} px"
 
 
 def duration(seconds: float | None) -> str:
@@ -132,6 +137,19 @@ def filters(where: ReportFilter) -> list[str]:
     if where.phrase is not None:
         said.append("made with a phrase" if where.phrase else "made without a phrase")
     return said
+
+
+def promoted(mark: PromotionMark) -> str:
+    """What serves since a promotion or rollback."""
+    return serves(mark.version) + (" (rollback)" if mark.kind == "rollback" else "")
+
+
+def change(difference: Interval | None) -> str:
+    """A difference and half the width of its interval."""
+    if difference is None:
+        return UNKNOWN
+    said = signed(difference.mean)
+    return said if difference.high is None else f"{said} ± {difference.high - difference.mean:.2f}"
 
 
 def verdict(change: BeforeAfter) -> str:

@@ -21,7 +21,7 @@ def add_dashboard(app: FastAPI) -> None:
     def home(request: Request) -> Response:
         return RedirectResponse(prefix(request), 307)
 
-    app.mount("/dashboard/static", StaticFiles(STATIC), name="static")
+    app.mount("/dashboard/static", StaticFiles(*STATIC), name="static")
     for part in (projects, costs, training, versions, health):
         app.include_router(part.pages)
     # Last, for all other addresses.

@@ -2,7 +2,7 @@
 files, the tasks, one task click by click, and what was submitted without a mask.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,19 +13,11 @@ from backend.api.reports import query_of
 from backend.db.models import INTERACTIONS
 from backend.interaction.dropped import DroppedMasks, dropped_masks
 from backend.label_studio.payloads import Project
+from backend.reports.group_by import SORTS
 from backend.reports.output import RECORDS
 from backend.reports.page import GroupTable
-from backend.reports.records import (
-    By,
-    Distribution,
-    GroupCost,
-    Interval,
-    RegionCost,
-    ReportFilter,
-    ServedStep,
-    TaskCost,
-    about,
-)
+from backend.reports.records import By, RegionCost, ReportFilter, ServedStep
+from backend.reports.tables import GROUPS
 from backend.reports.wording import BY
 from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Key, Number, router
 from backend.web.projects import project_page
@@ -36,33 +28,27 @@ pages = router()
 _WEEKS = (1, 4, 12, 52)
 _PHRASE = {"with": True, "without": False}
 _TABLES: tuple[By, ...] = ("annotator", "label")
+_FILTERED: tuple[By, ...] = ("label", "version", "annotator")
 # Rows of a table, and submits without a mask; the files have all of them.
 _MOST_ROWS = 200
 _MOST_WITHOUT_MASK = 50
-
-
-# The columns that groups can be sorted by.
-_SORTS = (
-    *("name", "n", "clicks", "median", "one", "without_click", "seconds", "first_iou", "last_iou"),
-    *("needed_85", "corrected"),
-)
 
 
 @pages.get("/projects/{project}/groups")
 def groups(request: Request, board: Board, key: Key, asked: Asked) -> Response:
     """Annotators and labels, filtered and sorted by the query."""
     where = _filter_of(board, key, asked)
-    page = _listing(board, key, asked, "n", GroupCost)
-    if page["sort"] not in _SORTS:
-        page["sort"] = "n"
+    columns = {column.name: column for column in GROUPS}
+    sorting = _sorting(asked, "n", columns)
+    column, descending = columns[sorting["sort"]], sorting["descending"]
     unaccepted = [
         one for one in dropped_masks(board.database, Project.read(key)) if _within(one, where)
     ]
     missing = board.reports.without_mask(key, where)
     return project_page(
         *(request, board, key, "groups.html", "Annotators and labels"),
-        tables=[
-            (by, GroupTable.of(BY[by], _sorted(costs, page), _MOST_ROWS))
+        group_tables=[
+            GroupTable.of(by, column.order(costs, descending=descending), _MOST_ROWS)
             for by in _TABLES
             if (costs := board.reports.groups(key, by, where))
         ],
@@ -71,7 +57,8 @@ def groups(request: Request, board: Board, key: Key, asked: Asked) -> Response:
         without_mask=missing[:_MOST_WITHOUT_MASK],
         without_mask_total=len(missing),
         files=_files(key, where),
-        **page,
+        sorting=sorting,
+        **_filter_form(board, key, asked),
     )
 
 
@@ -111,35 +98,24 @@ def _files(key: str, where: ReportFilter) -> list[tuple[str, str]]:
     return [(name, f"{key}/{path}{'&' if query else ''}{query}") for name, path in listed]
 
 
-def _listing(
-    board: Dashboard, key: str, asked: Mapping[str, str], sort: str, record: type
-) -> dict[str, Any]:
-    """What a list that is filtered and sorted by the query shows. sort: if the query names none."""
+def _sorting(asked: Mapping[str, str], usual: str, known: Collection[str]) -> dict[str, Any]:
+    """How a table is sorted by the query; by ``usual`` if that names no known column."""
     return {
         "asked": asked,
-        "sort": asked["sort"] or sort,
+        "sort": asked["sort"] if asked["sort"] in known else usual,
         "descending": asked["order"] != "asc",
-        "choices": _filter_choices(board, key),
-        "weeks": _WEEKS,
-        "about": about(record),
     }
 
 
-def _sorted(costs: Sequence[GroupCost], page: Mapping[str, Any]) -> list[GroupCost]:
-    """Groups without the figure come last."""
-    figures = {group.name: _figure(group, page["sort"]) for group in costs}
-    known = [group for group in costs if figures[group.name] is not None]
-    unknown = [group for group in costs if figures[group.name] is None]
-    return sorted(known, key=lambda g: figures[g.name], reverse=page["descending"]) + unknown
-
-
-def _figure(group: GroupCost, sort: str) -> Any:
-    if sort == "name":
-        return group.title.casefold()
-    value = getattr(group, "clicks" if sort == "median" else sort)
-    if isinstance(value, Distribution):
-        value = value.median if sort in ("median", "seconds") else value.mean
-    return value.mean if isinstance(value, Interval) else value
+def _filter_form(board: Dashboard, key: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What ``filter.html`` shows."""
+    choices = {
+        by: sorted(
+            {(group.name, group.title) for group in board.reports.groups(key, by) if group.name}
+        )
+        for by in _FILTERED
+    }
+    return {"asked": asked, "choices": choices, "weeks": _WEEKS}
 
 
 def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> ReportFilter:
@@ -161,15 +137,6 @@ def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> Repo
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         chosen = replace(chosen, since=today - timedelta(weeks=weeks))
     return chosen if task is None else replace(chosen, tasks=(task,))
-
-
-def _filter_choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
-    return {
-        by: sorted(
-            {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
-        )
-        for by in ("label", "version", "annotator")
-    }
 
 
 # -- tasks
@@ -219,17 +186,20 @@ class Object:
 
 @pages.get("/projects/{project}/tasks")
 def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
-    page = _listing(board, key, asked, "last_at", TaskCost)
+    sorting = _sorting(asked, "last_at", SORTS)
     listed = board.reports.tasks(
         key,
         _filter_of(board, key, asked),
-        sort=page["sort"],
-        descending=page["descending"],
+        sort=sorting["sort"],
+        descending=sorting["descending"],
         page=number_in(asked["page"]) or 1,
         size=_SIZE,
     )
     return project_page(
-        *(request, board, key, "tasks.html", "Tasks"), newest=listed, sortable=True, **page
+        *(request, board, key, "tasks.html", "Tasks"),
+        newest=listed,
+        sorting=sorting,
+        **_filter_form(board, key, asked),
     )
 
 

@@ -12,16 +12,9 @@ from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import REPLAY, TRAINING, Job
 from backend.interaction.dropped import dropped_masks
 from backend.label_studio.payloads import Project
-from backend.reports import charts, wording
+from backend.reports import charts
 from backend.reports.page import GroupTable, promotion_rows
-from backend.reports.records import (
-    By,
-    GroupCost,
-    ProjectSummary,
-    PromotionMark,
-    TaskCost,
-    about,
-)
+from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
 from backend.web.training import Replay, TrainingStatus, replay_of, training_status
@@ -125,27 +118,23 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
         over=over,
         weeks=[
             charts.weeks_chart(over.weeks, over.promotions, width, datetime.now(UTC))
-            for width in (charts.WIDE, charts.NARROW)
+            for width in charts.WIDTHS
         ],
         weeks_text=charts.weeks_text(over.weeks) if over.weeks else "",
         bars=[
             charts.bars([(group.title, group.histogram) for group in by_phrase[:2]], width)
-            for width in (charts.WIDE, charts.NARROW)
+            for width in charts.WIDTHS
         ],
-        tables=[
+        group_tables=[
             GroupTable.of(
-                wording.BY[by],
-                _by_age(groups, over.promotions) if by == "version" else groups,
-                _ROWS,
+                by, _by_age(groups, over.promotions) if by == "version" else groups, _ROWS
             )
             for by in _TABLES
             if (groups := board.reports.groups(key, by))
         ],
-        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS),
+        phrase_table=GroupTable.of("phrase", by_phrase),
         promotions=promotion_rows(board.reports.promotions(key))[::-1],
         replays=_replays(board, key),
-        about=about(GroupCost),
-        about_tasks=about(TaskCost),
         without_mask=len(board.reports.without_mask(key)),
         dropped=len(dropped_masks(board.database, Project.read(key))),
         trouble=_trouble(board, key),

@@ -10,7 +10,7 @@ carry. If the browser says which page a request comes from, that is checked as w
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from backend.settings import Settings
 from model.files import private_folder
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
+STATIC = HERE / "static", page.STYLE
 
 _COOKIE = "phraseclick-dashboard"
 _KEY_FILE = "dashboard-key"
@@ -152,15 +152,15 @@ def _templates() -> Environment:
         "query": query,
         "served_by": served_by,
     }
-    environment.filters |= {
-        "counted": wording.counted,
+    filters: dict[str, Callable[..., str]] = {
         "ago": ago,
-        "iso": lambda moment: moment.astimezone(UTC).isoformat(),
+        "iso": iso,
         "size": size,
         "segment": segment,
         "short": short,
         "process": short_process_id,
     }
+    environment.filters |= filters
     return environment
 
 
@@ -204,6 +204,10 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     return f"{said} ago" if seconds >= 0 else f"in {said}"
 
 
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
+
+
 def size(count: float | None) -> str:
     if count is None:
         return wording.UNKNOWN
@@ -221,8 +225,9 @@ def short(text: object, most: int = 60) -> str:
 def _stamp() -> str:
     """Changes with every file that browsers cache."""
     digest = hashlib.sha256()
-    for file in sorted(STATIC.iterdir()):
-        digest.update(file.read_bytes())
+    for folder in STATIC:
+        for file in sorted(folder.iterdir()):
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 

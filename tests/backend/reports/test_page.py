@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backend.db.engine import Database
-from backend.reports.page import TEMPLATES, render
+from backend.reports.page import STYLE, TEMPLATES, render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from tests.backend.reports import big
@@ -119,4 +119,5 @@ def test_an_unused_project_has_a_page(database: Database) -> None:
 
 
 def test_its_templates_ship() -> None:
-    assert {"report.html", "charts.html"} <= {file.name for file in TEMPLATES.iterdir()}
+    files = {file.name for folder in (TEMPLATES, STYLE) for file in folder.iterdir()}
+    assert {"report.html", "charts.html", "tables.html", "style.css"} <= files

@@ -6,10 +6,10 @@ from sqlalchemy import update
 
 from backend.db.engine import Database
 from backend.db.models import RegionCostRow
-from backend.reports.output import tables
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
+from backend.reports.tables import in_terminal
 from tests.backend.reports.filled import KEY, fill
 
 
@@ -56,7 +56,7 @@ def test_reports_show_the_share(reports: Reports) -> None:
     report = Report.of(reports, KEY, ReportFilter())
     console = Console(width=120)
     with console.capture() as capture:
-        for part in tables(report, 0):
+        for part in in_terminal(report, 0):
             console.print(part)
     assert "1 % of 109 objects accepted without a click." in capture.get()
-    assert "Without a click<b>1 %</b><small>of 109 objects</small>" in render(report)
+    assert "<dt>Without a click</dt><dd>1 %</dd><small>of 109 objects</small>" in render(report)

@@ -335,14 +335,14 @@ def test_the_dashboard_asks_for_the_password(settings: Settings, service: Servic
         update={"basic_auth_user": "ada", "basic_auth_password": SecretStr("correct horse")}
     )
     with TestClient(create_app(guarded, service)) as client:
-        for path in ("/dashboard", "/dashboard/static/dashboard.css", "/"):
+        for path in ("/dashboard", "/dashboard/static/style.css", "/"):
             assert client.get(path).status_code == 401, path
         assert client.get("/dashboard", auth=("ada", "correct horse")).status_code == 200
 
 
 def test_one_name_for_all_pages_in_the_metrics(browse: TestClient, filled: Scene) -> None:
     browse.get(PROJECT)
-    browse.get("/dashboard/static/dashboard.css")
+    browse.get("/dashboard/static/style.css")
 
     figures = browse.get("/metrics").text
     assert 'phraseclick_requests_total{route="/dashboard",status="200"} 2.0' in figures

@@ -1,0 +1,220 @@
+"""The tables of costs, each defined once: for the terminal, the HTML report and the dashboard."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from backend.reports import wording
+from backend.reports.queries import Report
+from backend.reports.records import (
+    BeforeAfter,
+    Distribution,
+    GroupCost,
+    Interval,
+    TaskCost,
+    about,
+)
+
+_LEFT = "left"
+# Left out on screens below 1100 pixels, and below 800.
+_MIDDLE, _NARROW = "hide-middle", "hide-narrow"
+_iou = partial(wording.number, digits=2)
+_one_digit = partial(wording.number, digits=1)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table of records.
+
+    Attributes:
+        name: of the field that it shows, unless ``of`` gives the value.
+        form: how a value is written; None is unknown.
+        css: its classes in HTML.
+        terminal: whether it is one of the few that fit into 80 characters.
+        chart: whether a chart of the value stands beside it in HTML.
+        about: what it means.
+    """
+
+    name: str
+    title: str
+    form: Callable[[Any], str] = wording.number
+    css: str = ""
+    terminal: bool = False
+    chart: bool = False
+    of: Callable[[Any], Any] | None = None
+    about: str = ""
+
+    def value(self, record: object) -> Any:
+        return self.of(record) if self.of else getattr(record, self.name)
+
+    def text(self, record: object) -> str:
+        return self.form(self.value(record))
+
+    def order(self, records: Iterable[Any], *, descending: bool) -> list[Any]:
+        """Sorted by this column; those without the figure come last."""
+        keys = [(self._key(record), record) for record in records]
+        known = [pair for pair in keys if pair[0] is not None]
+        known.sort(key=lambda pair: pair[0], reverse=descending)
+        return [record for _, record in known] + [record for key, record in keys if key is None]
+
+    def _key(self, record: object) -> Any:
+        value = self.value(record)
+        if isinstance(value, Interval):
+            return value.mean
+        return value.casefold() if isinstance(value, str) else value
+
+
+def _columns(record: type, *columns: Column) -> tuple[Column, ...]:
+    """Explained by the descriptions of the record's fields."""
+    meaning = about(record)
+    return tuple(replace(one, about=one.about or meaning.get(one.name, "")) for one in columns)
+
+
+def _median(name: str) -> Callable[[GroupCost], float | None]:
+    def median(group: GroupCost) -> float | None:
+        spread: Distribution | None = getattr(group, name)
+        return spread.median if spread else None
+
+    return median
+
+
+def _mean(name: str) -> Callable[[GroupCost], float | None]:
+    def mean(group: GroupCost) -> float | None:
+        value: Distribution | Interval | None = getattr(group, name)
+        interval = value.mean if isinstance(value, Distribution) else value
+        return interval.mean if interval else None
+
+    return mean
+
+
+GROUPS = _columns(
+    GroupCost,
+    Column("name", "", str, terminal=True, of=lambda group: group.title.removeprefix("week of ")),
+    Column("n", "Objects", terminal=True),
+    Column("unknown", "Unknown", css=_NARROW),
+    Column(
+        *("clicks", "Clicks", wording.mean, _LEFT),
+        terminal=True,
+        chart=True,
+        of=lambda group: group.clicks.mean if group.clicks else None,
+    ),
+    Column(
+        *("median", "Median", _one_digit, _NARROW),
+        terminal=True,
+        of=_median("clicks"),
+        about="Median of the interactions per region.",
+    ),
+    Column("one", "In one", wording.share, terminal=True),
+    Column("without_click", "No click", wording.share, _NARROW),
+    Column("seconds", "Time", wording.duration, _NARROW, terminal=True, of=_median("seconds")),
+    Column("first_iou", "First IoU", _iou, _NARROW, terminal=True, of=_mean("first_iou")),
+    Column("last_iou", "Last IoU", _iou, _NARROW, terminal=True, of=_mean("last_iou")),
+    Column("needed_85", "To 85 %", _iou, _NARROW, of=_mean("needed_85")),
+    Column("corrected", "By hand", wording.pixels, _NARROW, of=_mean("corrected")),
+)
+
+TASKS = _columns(
+    TaskCost,
+    Column("task", "Task", str, _LEFT, terminal=True),
+    Column("objects", "Objects", terminal=True),
+    Column("unknown", "Unknown", css=_MIDDLE),
+    Column("interactions", "Clicks", terminal=True),
+    Column("positive", "+", css=_NARROW, terminal=True),
+    Column("negative", "−", css=_NARROW, terminal=True),
+    Column("phrases", "Phrases", css=_NARROW, terminal=True),
+    Column("boxes", "Boxes", css=_NARROW, terminal=True),
+    Column("undos", "Undos", css=_MIDDLE),
+    Column("abandoned", "Unused", css=_NARROW),
+    Column("per_object", "Per object", _one_digit, terminal=True),
+    Column("seconds", "Time", wording.duration, _NARROW, terminal=True),
+    Column("lead_time", "Lead time", wording.duration, _MIDDLE),
+    Column("first_iou", "First IoU", _iou, _NARROW, terminal=True),
+    Column("last_iou", "Last IoU", _iou, _NARROW, terminal=True),
+    Column("needed_85", "To 85 %", _one_digit, _MIDDLE),
+    Column("corrected", "By hand", wording.pixels, _MIDDLE),
+    Column("last_at", "Last used", wording.minute),
+)
+
+PROMOTIONS = _columns(
+    BeforeAfter,
+    Column("version", "Version", wording.promoted, terminal=True, of=lambda b: b.promotion),
+    Column("at", "Since", wording.day, _NARROW, terminal=True, of=lambda b: b.promotion.at),
+    Column(
+        *("matched", "Objects", str, _NARROW),
+        terminal=True,
+        of=lambda b: f"{b.matched_before:,} / {b.matched_after:,}",
+        about="Objects before and after it that are compared.",
+    ),
+    Column("before", "Before", _iou, terminal=True),
+    Column("after", "After", _iou, terminal=True),
+    Column("difference", "Difference", wording.change, _LEFT, terminal=True, chart=True),
+    Column(
+        *("verdict", "Conclusion", wording.verdict, f"{_LEFT} wrap"), terminal=True, of=lambda b: b
+    ),
+)
+
+
+# A few sentences say what is wrong; all of them would push the tables off the screen.
+_DIFFERENCES = 5
+
+
+def in_terminal(report: Report, tasks: int) -> Iterator[RenderableType]:
+    """The report, with the ``tasks`` costliest tasks; at most 80 characters wide."""
+    summary = report.summary
+    yield _title(summary.title)
+    yield Text(f"{wording.facts(summary)} Served by {wording.serves(summary.champion)}.")
+    if report.filtered:
+        yield Text("Filters: " + ", ".join(wording.filters(report.where)) + ".", style="yellow")
+    if nothing := wording.empty(report):
+        yield Text(nothing)
+        return
+    if report.total is not None:
+        yield Text()
+        yield _title("Objects (± half the 95 % interval)")
+        yield _table(GROUPS, [report.total])
+        for by, groups in report.groups.items():
+            if groups and (len(groups) > 1 or by in ("version", "annotator")):
+                yield _table(GROUPS, groups, wording.BY[by])
+        shares = wording.without_click(report.total), wording.not_known(report.total.unknown)
+        for sentence in filter(None, shares):
+            yield Text(f"{sentence}\n")
+    if report.promotions:
+        yield _title("Before and after each promotion, within the same label and size")
+        yield _table(PROMOTIONS, report.promotions)
+    if shown := report.costliest(tasks):
+        most = f"the {len(shown)} costliest of " if len(shown) < report.number_of_tasks else ""
+        yield _title(f"Tasks: {most}{report.number_of_tasks:,}")
+        yield _table(TASKS, shown)
+    said = list(wording.agreement(report.reconciliation))
+    for sentence in said[:_DIFFERENCES]:
+        yield Text(sentence, style="" if report.reconciliation.agrees else "yellow")
+    if len(said) > _DIFFERENCES:
+        yield Text("The HTML and JSON reports list all of these.", style="yellow")
+
+
+def _title(text: str) -> Text:
+    # The title of a rich table would be wrapped to the table's width.
+    return Text(text, style="bold")
+
+
+def _table(columns: Sequence[Column], records: Sequence[object], title: str = "") -> Table:
+    """title: of the first column, if it has none of its own."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = [column for column in columns if column.terminal]
+    for column in shown:
+        first = column is shown[0]
+        table.add_column(
+            (column.title or title).replace(" ", "\n", not first),
+            justify="left" if first or _LEFT in column.css else "right",
+            overflow="fold",
+            no_wrap=not first and "wrap" not in column.css,
+        )
+    for record in records:
+        table.add_row(*(Text(column.text(record)) for column in shown))
+    return table
