@@ -19,8 +19,7 @@ from backend.api.openapi import KEY_PATTERN, refusals
 from backend.label_studio.projects import project_key
 from backend.reports import records
 from backend.reports.group_by import SORTS
-from backend.reports.output import RECORDS, csv_text, json_text, write_parquet
-from backend.reports.page import render
+from backend.reports.output import RECORDS, csv_text, json_text, render, write_parquet
 from backend.reports.queries import Report, Reports
 from backend.reports.records import By, ReportFilter
 

@@ -118,7 +118,7 @@ def report(
 
                 _write(json, json_text(made))
             if html:
-                from backend.reports.page import render
+                from backend.reports.output import render
 
                 _write(html, [render(made)])
             if not any((json, html, csv, parquet)):

@@ -20,8 +20,7 @@ from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.projects import project_key
 from backend.registry.versions import Registry
-from backend.reports.output import json_text, write_text
-from backend.reports.page import render
+from backend.reports.output import json_text, render, write_text
 from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from backend.settings import Settings

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,7 @@ from backend.db.models import AnnouncementRow, ProjectRow
 from backend.errors import LabelStudioError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import backend_login, load_credentials
-from backend.label_studio.payloads import Project
+from backend.label_studio.payloads import Project, number_of
 from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
@@ -34,14 +33,6 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE = timedelta(seconds=10)
 _LONGEST_PAUSE = timedelta(minutes=5)
 _AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class _DueUpdate:
-    key: str
-    project_id: int
-    version: str
-    attempts: int
 
 
 class LabelStudioSync:
@@ -68,7 +59,7 @@ class LabelStudioSync:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="announce") as pool:
             return sum(pool.map(lambda one: self._succeeds(one, now), due))
 
-    def _succeeds(self, due: _DueUpdate, now: datetime) -> bool:
+    def _succeeds(self, due: AnnouncementRow, now: datetime) -> bool:
         try:
             self._update(due)
         except Exception as error:  # one Label Studio must not block the others
@@ -76,61 +67,63 @@ class LabelStudioSync:
             _log.warning(
                 "Label Studio could not be updated: version %s serves project %s: %s",
                 due.version,
-                due.key,
+                due.project,
                 error,
                 exc_info=not expected,
             )
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))
             self._save(due, attempts=due.attempts + 1, try_at=now + pause, error=str(error))
             return False
-        _log.info("Label Studio shows that %s serves project %s", due.version, due.key)
+        _log.info("Label Studio shows that %s serves project %s", due.version, due.project)
         self._save(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
-        self._synced(due.key)
+        self._synced(due.project)
         return True
 
-    def _due(self, now: datetime) -> list[_DueUpdate]:
+    def _due(self, now: datetime) -> list[AnnouncementRow]:
+        """What Label Studio is to show, and how often that has failed."""
         champions = self._registry.champions()
         with self._registry.database.session() as session:
-            projects = session.execute(select(ProjectRow.key, ProjectRow.project_id)).all()
+            projects = session.scalars(select(ProjectRow.key)).all()
             rows = {row.project: row for row in session.scalars(select(AnnouncementRow))}
         due = []
-        for key, project_id in projects:
-            row = rows.get(key)
+        for key in projects:
             # Without any champion so far, connect has set the version.
-            if row is None and not {key, EVERYONE} & set(champions.by_project):
+            if key not in rows and not {key, EVERYONE} & set(champions.by_project):
                 continue
+            row = rows.get(key, AnnouncementRow(project=key, version="", attempts=0))
             version = champions.of(Project.read(key)) or self._registry.base_name
-            if row is None:
-                due.append(_DueUpdate(key, project_id, version, 0))
-            elif row.version != version and (row.try_at is None or row.try_at <= now):
-                due.append(_DueUpdate(key, project_id, version, row.attempts))
+            if row.version != version and (row.try_at is None or row.try_at <= now):
+                row.version = version
+                due.append(row)
         return due
 
-    def _update(self, due: _DueUpdate) -> None:
-        label_studio = self._hosts.of(Project.read(due.key))
+    def _update(self, due: AnnouncementRow) -> None:
+        number = number_of(due.project)
+        label_studio = self._hosts.of(Project.read(due.project))
         login = backend_login(self._settings)
         if login and not label_studio.trusted:
             # The host only announced itself; the password is for one that an admin named.
             raise LabelStudioError(
                 f"Label Studio at {label_studio.url} is not confirmed by an admin. Run phraseclick "
-                f"connect --project {due.project_id}, or set PHRASECLICK_LABEL_STUDIO_URL."
+                f"connect --project {number}, or set PHRASECLICK_LABEL_STUDIO_URL."
             )
         backend = self._our_backend(label_studio, due)
         if backend.get("title") != due.version:
             label_studio.patch_ml_backend(
                 backend["id"],
                 url=backend["url"],
-                project=due.project_id,
+                project=number,
                 title=due.version,
                 **login,
             )
-        if label_studio.project(due.project_id).get("model_version") != due.version:
-            label_studio.patch_project(due.project_id, model_version=due.version)
+        if label_studio.project(number).get("model_version") != due.version:
+            label_studio.patch_project(number, model_version=due.version)
 
-    def _our_backend(self, label_studio: LabelStudio, due: _DueUpdate) -> dict[str, Any]:
+    def _our_backend(self, label_studio: LabelStudio, due: AnnouncementRow) -> dict[str, Any]:
         """This backend among the project's: by its connected URL, else by the version it serves."""
-        backends = label_studio.ml_backends(due.project_id)
-        connected = load_credentials(self._settings).get(due.project_id)
+        number = number_of(due.project)
+        backends = label_studio.ml_backends(number)
+        connected = load_credentials(self._settings).get(number)
         names = self._registry.names()
         for backend in backends:
             if connected and backend["url"].rstrip("/") == connected.backend_url.rstrip("/"):
@@ -139,13 +132,13 @@ class LabelStudioSync:
             if names & {backend.get("model_version"), backend.get("title")}:
                 return backend
         raise LabelStudioError(
-            f"None of the backends of project {due.project_id} serves a version of this one. "
-            f"Run phraseclick connect --project {due.project_id}."
+            f"None of the backends of project {number} serves a version of this one. "
+            f"Run phraseclick connect --project {number}."
         )
 
-    def _save(self, due: _DueUpdate, **values: Any) -> None:
+    def _save(self, due: AnnouncementRow, **values: Any) -> None:
         with self._registry.database.write() as connection:
-            added = insert_of(connection, AnnouncementRow).values(project=due.key, **values)
+            added = insert_of(connection, AnnouncementRow).values(project=due.project, **values)
             connection.execute(
                 added.on_conflict_do_update(index_elements=[AnnouncementRow.project], set_=values)
             )

@@ -1,7 +1,7 @@
-"""Reports as files: CSV for spreadsheets, JSON, Parquet. Each file is complete or not there.
+"""Reports as files: a self-contained HTML page, CSV for spreadsheets, JSON, Parquet.
 
-Everything is written as it is read, so a long history needs no memory. Columns are the fields of a
-record (``records``), by name and type.
+Each file is complete or not there. All but the page is written as it is read, so a long history
+needs no memory. Columns are the fields of a record (``records``), by name and type.
 
 A cell that begins with =, +, - or @ is a formula to a spreadsheet, and labels and phrases may be
 anyone's words. Such a text gets an apostrophe before it; so does a text that begins with one, so
@@ -16,14 +16,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args, get_origin, get_type_hints
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import TypeAdapter
 
 from backend.errors import ReportError
+from backend.reports import charts, tables, wording
+from backend.reports.group_by import weeks_of
 from backend.reports.queries import Report
 from backend.reports.records import RegionCost, TaskCost
 from model.files import atomic_file
@@ -178,3 +182,71 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         why = error.strerror or str(error)
         raise ReportError(f"{path} cannot be written: {why}. Name another file.") from None
+
+
+# -- HTML; the dashboard has the same style sheet and templates
+
+TEMPLATES = Path(__file__).parent / "templates"
+# The style sheet of the report and of the dashboard.
+STYLE = Path(__file__).parent / "static"
+
+# More would make the page slow to open; --csv has all of them.
+_MOST_TASKS = 200
+
+FILTERS = {
+    "number": wording.number,
+    "signed": wording.signed,
+    "share": wording.share,
+    "duration": wording.duration,
+    "counted": wording.counted,
+    "day": wording.day,
+    "minute": wording.minute,
+    "serves": wording.serves,
+    "promoted": wording.promoted,
+}
+
+
+@cache
+def environment(*folders: Path) -> Environment:
+    """Templates in these folders, else those of reports; texts of users are escaped."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES, STYLE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= FILTERS
+    made.globals |= {
+        "error_bar_width": tables.ERROR_BAR_WIDTH,
+        "group_columns": tables.GROUPS,
+        "task_columns": tables.TASKS,
+        "promotion_columns": tables.PROMOTIONS,
+    }
+    return made
+
+
+def render(report: Report) -> str:
+    weeks = weeks_of(report.groups["week"])
+    marks = [change.promotion for change in report.promotions]
+    total = report.total
+    template = environment().get_template("report.html")
+    return template.render(
+        report=report,
+        facts=wording.facts(report.summary),
+        empty=wording.empty(report),
+        filters=wording.filters(report.where),
+        not_known=wording.not_known(total.unknown) if total else "",
+        agreement=list(wording.agreement(report.reconciliation)),
+        weeks=[charts.weeks_chart(weeks, marks, width, report.made_at) for width in charts.WIDTHS],
+        weeks_text=charts.weeks_text(weeks) if weeks else "",
+        bars=[
+            charts.bars([("Objects", total.histogram)] if total else [], width)
+            for width in charts.WIDTHS
+        ],
+        group_tables=[
+            tables.GroupTable.of(by, groups) for by, groups in report.groups.items() if groups
+        ],
+        promotions=tables.promotion_rows(report.promotions),
+        tasks=report.costliest(_MOST_TASKS),
+    )

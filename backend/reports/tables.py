@@ -1,8 +1,10 @@
 """The tables of costs, each defined once: for the terminal, the HTML report and the dashboard."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,16 +12,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from backend.reports import wording
+from backend.reports import charts, wording
 from backend.reports.queries import Report
 from backend.reports.records import (
     BeforeAfter,
+    By,
     Distribution,
     GroupCost,
     Interval,
     TaskCost,
     about,
 )
+
+ERROR_BAR_WIDTH = 150.0
 
 _LEFT = "left"
 # Left out on screens below 1100 pixels, and below 800.
@@ -159,6 +164,102 @@ PROMOTIONS = _columns(
     ),
 )
 
+
+# -- tables in HTML, with a chart in each row
+
+
+@dataclass(frozen=True)
+class ErrorBar:
+    """A mean with its interval on a small scale; ``zero`` is None if the scale does not cross 0."""
+
+    low: float | None
+    mean: float
+    high: float | None
+    zero: float | None
+
+
+def error_bar(interval: Interval | None, low: float, high: float) -> ErrorBar | None:
+    """An estimate on a scale from low to high; cut off at its ends."""
+    if interval is None:
+        return None
+
+    def place(value: float) -> float:
+        share = (min(max(value, low), high) - low) / ((high - low) or 1.0)
+        return round(ERROR_BAR_WIDTH * share, 1)
+
+    return ErrorBar(
+        None if interval.low is None else place(interval.low),
+        place(interval.mean),
+        None if interval.high is None else place(interval.high),
+        place(0.0) if low < 0.0 < high else None,
+    )
+
+
+def error_bars(changes: Sequence[Interval | None], least: float = 0.2) -> list[ErrorBar | None]:
+    """Differences on one scale around zero, which ends at ``least`` or beyond."""
+    reach = reach_of(changes, least)
+    return [error_bar(change, -reach, reach) for change in changes]
+
+
+def scale(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """Round ends of a scale on which these means are distinct."""
+    means = [interval.mean for interval in intervals]
+    if not means:
+        return 0.0, 1.0
+    # The interval of two objects must not press all others together.
+    reach = max(max(means) - min(means), 0.25 * max(means), 0.1)
+    lows = [max(interval.low or interval.mean, interval.mean - reach) for interval in intervals]
+    highs = [min(interval.high or interval.mean, interval.mean + reach) for interval in intervals]
+    step = charts.nice_step(max(highs) - min(lows), 3)
+    return max(0.0, step * math.floor(min(lows) / step)), step * math.ceil(max(highs) / step)
+
+
+def reach_of(changes: Iterable[Interval | None], least: float) -> float:
+    """Where a scale around zero ends on which these differences are drawn.
+
+    A very wide interval is cut off, so that it does not press all others together.
+    """
+    reach = least
+    for change in changes:
+        if change is not None:
+            mean = abs(change.mean)
+            ends = max(abs(change.low or 0.0), abs(change.high or 0.0), mean)
+            reach = max(reach, min(ends, max(3 * mean, 1.0)))
+    return reach
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Groups of one kind, each with its clicks on the scale of the table, from ``low`` to ``high``.
+    ``total``: how many exist, shown or not."""
+
+    by: By
+    rows: tuple[tuple[GroupCost, ErrorBar | None], ...]
+    total: int
+    low: str
+    high: str
+
+    @property
+    def title(self) -> str:
+        return wording.BY[self.by]
+
+    @classmethod
+    def of(cls, by: By, groups: Sequence[GroupCost], most: int | None = None) -> "GroupTable":
+        """The first ``most`` groups."""
+        means = [group.clicks.mean if group.clicks else None for group in groups]
+        low, high = scale([mean for mean in means if mean])
+        rows = zip(groups[:most], (error_bar(mean, low, high) for mean in means), strict=False)
+        return cls(by, tuple(rows), len(groups), f"{low:g}", f"{high:g}")
+
+
+def promotion_rows(
+    changes: Sequence[BeforeAfter],
+) -> list[tuple[int, BeforeAfter, ErrorBar | None]]:
+    """Promotions numbered from 1, and their differences on one scale around zero."""
+    return list(zip(count(1), changes, error_bars([change.difference for change in changes])))
+
+
+# -- in a terminal
 
 # A few sentences say what is wrong; all of them would push the tables off the screen.
 _DIFFERENCES = 5

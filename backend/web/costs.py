@@ -15,9 +15,8 @@ from backend.interaction.dropped import DroppedMasks, dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports.group_by import SORTS
 from backend.reports.output import RECORDS
-from backend.reports.page import GroupTable
 from backend.reports.records import By, RegionCost, ReportFilter, ServedStep
-from backend.reports.tables import GROUPS
+from backend.reports.tables import GROUPS, GroupTable
 from backend.reports.wording import BY
 from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Key, Number, router
 from backend.web.projects import project_page

@@ -13,8 +13,8 @@ from backend.db.models.jobs import REPLAY, TRAINING, Job
 from backend.interaction.dropped import dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports import charts
-from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark
+from backend.reports.tables import GroupTable, promotion_rows
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
 from backend.web.training import Replay, TrainingStatus, replay_of, training_status

@@ -26,12 +26,12 @@ from backend.errors import CredentialsError, ForgeryError
 from backend.jobs.lease import short_process_id
 from backend.label_studio.credentials import write_once
 from backend.registry.champions import served_by
-from backend.reports import page, wording
+from backend.reports import output, wording
 from backend.settings import Settings
 from model.files import private_folder
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static", page.STYLE
+STATIC = HERE / "static", output.STYLE
 
 _COOKIE = "phraseclick-dashboard"
 _KEY_FILE = "dashboard-key"
@@ -146,7 +146,7 @@ class Renderer:
 @cache
 def _templates() -> Environment:
     """All templates. Compiling them takes longer than rendering, so it is done once."""
-    environment = page.environment(HERE / "templates")
+    environment = output.environment(HERE / "templates")
     environment.globals |= {
         "stamp": _stamp(),
         "query": query,

@@ -20,8 +20,8 @@ from backend.errors import JobError
 from backend.jobs.presence import runs
 from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
 from backend.reports import charts
-from backend.reports.page import ErrorBar, error_bars
 from backend.reports.records import Interval
+from backend.reports.tables import ErrorBar, error_bars
 from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Number, router
 from backend.web.rendering import HEADERS, number_in
 

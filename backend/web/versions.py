@@ -14,8 +14,8 @@ from backend.db.models import Version
 from backend.errors import VersionError
 from backend.registry.champions import EVERYONE, Champions, served_by
 from backend.reports.group_by import FEWEST_TASKS
-from backend.reports.page import ErrorBar, error_bar, reach_of
 from backend.reports.records import Interval
+from backend.reports.tables import ErrorBar, error_bars
 from backend.web.board import OWN_FORM, AskedKey, Board, Dashboard, router
 
 pages = router()
@@ -297,16 +297,16 @@ def _parts(gate: Mapping[str, Any] | None) -> list[SetResult]:
 
 def _lines(comparisons: Sequence[Mapping[str, Any]]) -> list[MeasureRow]:
     """Differences of clicks share one scale, differences of IoU another."""
-    rows = [(c, Interval(c["difference"], c["low"], c["high"], c["n"])) for c in comparisons]
     lines = []
-    for comparison, difference in rows:
-        measure, mode = str(comparison["measure"]), str(comparison["mode"])
-        of_clicks = measure.startswith("noc")
-        alike = [d for c, d in rows if str(c["measure"]).startswith("noc") == of_clicks]
-        reach = reach_of(alike, least=1e-6)
-        bar = error_bar(difference, -reach, reach)
-        name, digits = _MEASURES.get(measure, (measure, 3))
-        lines.append(MeasureRow(name, _MODES.get(mode, mode), digits, comparison, difference, bar))
+    for of_clicks in (True, False):
+        alike = [c for c in comparisons if str(c["measure"]).startswith("noc") == of_clicks]
+        differences = [Interval(c["difference"], c["low"], c["high"], c["n"]) for c in alike]
+        bars = error_bars(differences, least=1e-6)
+        for comparison, difference, bar in zip(alike, differences, bars, strict=True):
+            measure, mode = str(comparison["measure"]), str(comparison["mode"])
+            name, digits = _MEASURES.get(measure, (measure, 3))
+            mode = _MODES.get(mode, mode)
+            lines.append(MeasureRow(name, mode, digits, comparison, difference, bar))
     return lines
 
 

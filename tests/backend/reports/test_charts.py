@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from backend.reports import charts, page
+from backend.reports import charts, tables
 from backend.reports.records import Interval, PromotionMark, Week
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -117,18 +117,18 @@ def test_no_objects_make_no_bars() -> None:
 
 
 def test_an_error_bar_is_cut_off_at_its_scale() -> None:
-    alone = page.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0)
-    assert alone == page.ErrorBar(None, 112.5, None, 75.0)
-    wide = page.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0)
-    assert wide == page.ErrorBar(0.0, 75.0, 150.0, 75.0)
-    assert page.error_bar(None, 0.0, 1.0) is None
+    alone = tables.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0)
+    assert alone == tables.ErrorBar(None, 112.5, None, 75.0)
+    wide = tables.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0)
+    assert wide == tables.ErrorBar(0.0, 75.0, 150.0, 75.0)
+    assert tables.error_bar(None, 0.0, 1.0) is None
 
 
 def test_one_wide_interval_does_not_press_the_others_together() -> None:
     narrow, wide = Interval(-0.5, -0.6, -0.4, 900), Interval(-0.5, -40.0, 39.0, 2)
 
-    assert page.reach_of([narrow, wide, None]) == 1.5
-    assert page.reach_of([]) == 0.2
+    assert tables.reach_of([narrow, wide, None], 0.2) == 1.5
+    assert tables.reach_of([], 0.2) == 0.2
 
 
 def test_names_of_curves_do_not_cover_each_other() -> None:

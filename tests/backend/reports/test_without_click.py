@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from backend.db.engine import Database
 from backend.db.models import RegionCostRow
-from backend.reports.page import render
+from backend.reports.output import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from backend.reports.tables import in_terminal

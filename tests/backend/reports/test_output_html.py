@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backend.db.engine import Database
-from backend.reports.page import STYLE, TEMPLATES, render
+from backend.reports.output import STYLE, TEMPLATES, render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from tests.backend.reports import big
