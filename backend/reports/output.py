@@ -5,7 +5,7 @@ needs no memory. Columns are the fields of a record (``records``), by name and t
 
 A cell that begins with =, +, - or @ is a formula to a spreadsheet, and labels and phrases may be
 anyone's words. Such a text gets an apostrophe before it; so does a text that begins with one, so
-that removing one restores every text (``as_written``). The same is done after semicolons, tabs and
+that removing one restores every text. The same is done after semicolons, tabs and
 line breaks: a spreadsheet set up for another separator starts a new cell there, quoted or not.
 """
 
@@ -44,7 +44,6 @@ BYTE_ORDER_MARK = "\ufeff"
 _BETWEEN = " | "
 # Full-width signs too: some spreadsheets treat them as the plain ones.
 _OPENS_FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*['=+\-@＝＋－＠]|[\t\r\n])")
-_GUARD = re.compile(r"(^|[;\t\r\n])'")
 _DIGITS = 4
 
 # Written at once: some 10 kB of text, and groups of Parquet that fit into memory and pack well.
@@ -74,10 +73,6 @@ def cell(value: Any) -> str:
     if isinstance(value, tuple):
         return _guarded(_BETWEEN.join(_plain(part) for part in value))
     return _plain(value)
-
-
-def as_written(text: str) -> str:
-    return _GUARD.sub(r"\1", text)
 
 
 def _guarded(text: str) -> str:

@@ -4,12 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
-from backend.db.models import AnnouncementRow, RecentError, SampledProjectRow
+from backend.db.models import AnnouncementRow, ProjectRow, RecentError, SampledProjectRow
 from backend.errors import StorageError
 from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of
@@ -84,22 +83,18 @@ def problems(board: Dashboard) -> list[str]:
     if inbox.failed:
         failed = counted(inbox.failed, "webhook delivery", "webhook deliveries")
         sentences.append(f"{failed} could not be processed; see the errors below.")
-    with board.database.read() as connection:
-        announcing = select(AnnouncementRow.project, AnnouncementRow.error).where(
-            AnnouncementRow.error != ""
-        )
-        for project, error in connection.execute(announcing.order_by(AnnouncementRow.project)):
+    unread = []
+    for project in _projects(board):
+        number = number_of(project["key"])
+        if project["error"]:
             sentences.append(
-                f"Label Studio does not know which version serves project "
-                f"{number_of(project)}: {error}"
+                "Label Studio does not know which version serves project "
+                f"{number}: {project['error']}"
             )
-        reading = select(SampledProjectRow.key, SampledProjectRow.error).where(
-            SampledProjectRow.error != ""
-        )
-        unread = [
-            f"Project {number_of(key)} could not be read from Label Studio: {error}"
-            for key, error in connection.execute(reading)
-        ]
+        if project["unread"]:
+            unread.append(
+                f"Project {number} could not be read from Label Studio: {project['unread']}"
+            )
     due = [job for job in board.jobs.listed(state="queued") if now - job.due_at > _WAITS]
     if due and not any(p.kind == "training" and p.is_running(now) for p in known):
         sentences.append(
@@ -126,24 +121,23 @@ def _failures(board: Dashboard) -> list[tuple[RecentError, int]]:
     return [(newest[same], number) for same, number in times.items()][:_ERRORS]
 
 
-def _projects(board: Dashboard) -> Sequence[Any]:
-    """For each project: the version that Label Studio shows, and when its labels were read."""
-    columns = (AnnouncementRow.version, AnnouncementRow.error, AnnouncementRow.told_at)
-    here, there = SampledProjectRow, AnnouncementRow
-    sampled = (
-        select(here.key, here.asked_at, *columns)
-        .join(there, there.project == here.key, isouter=True)
-        .where(here.gone_at.is_(None))
-        .order_by(here.key)
+def _projects(board: Dashboard) -> Sequence[RowMapping]:
+    """For each project: the version that Label Studio shows, when its labels were read, and why
+    either failed."""
+    sampled, announced = SampledProjectRow, AnnouncementRow
+    query = (
+        select(
+            ProjectRow.key,
+            *(sampled.asked_at, sampled.error.label("unread")),
+            *(announced.version, announced.error, announced.told_at),
+        )
+        .outerjoin(sampled, sampled.key == ProjectRow.key)
+        .outerjoin(announced, announced.project == ProjectRow.key)
+        .where(sampled.gone_at.is_(None))
+        .order_by(ProjectRow.key)
     )
-    known = select(here.key).where(here.gone_at.is_(None))
-    others = select(there.project.label("key"), *columns).where(there.project.not_in(known))
     with board.database.read() as connection:
-        return [
-            dict(row)
-            for query in (sampled, others.order_by(there.project))
-            for row in connection.execute(query).mappings()
-        ]
+        return connection.execute(query).mappings().all()
 
 
 def _store(board: Dashboard) -> tuple[bool, str]:

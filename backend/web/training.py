@@ -163,7 +163,6 @@ def job_page(request: Request, board: Board, job: Number) -> Response:
         lines=lines[-_LINES:],
         cut=len(lines) > _LINES,
         last=log[-1].id if log else 0,
-        phases=_phases(log),
     )
 
 
@@ -301,11 +300,6 @@ def _waits(board: Dashboard, job: Job) -> dict[str, Any]:
 
 def _lines(log: Sequence[LogLine]) -> list[LogLine]:
     return [line for line in log if line.line]
-
-
-def _phases(log: Sequence[LogLine]) -> list[tuple[str, datetime]]:
-    start = "Phase: "
-    return [(line.line.removeprefix(start), line.at) for line in log if line.line.startswith(start)]
 
 
 def _curves(log: Sequence[LogLine]) -> list[Curves]:

@@ -76,9 +76,7 @@ def fill(
         writer = _Writer(connection, np.random.default_rng(seed), story)
         _versions(connection)
         for project, share in ((PROJECT, 0.9), (OTHER, 0.1)):
-            _project(writer, project)
-            _fill(writer, project, int(interactions * share))
-            writer.flush()
+            _project(writer, project, int(interactions * share))
         story.with_masks = tuple(
             range(story.tasks[PROJECT] + 1, story.tasks[PROJECT] + masked_tasks + 1)
         )
@@ -86,6 +84,15 @@ def fill(
             _masked_task(writer, task)
         writer.flush()
     Costs(database).catch_up(600.0)
+    return story
+
+
+def fill_one(database: Database, interactions: int) -> WrittenCounts:
+    """Write about this many interactions in PROJECT, without its versions and served masks."""
+    story = WrittenCounts(projects=(PROJECT,))
+    with database.write() as connection:
+        _promotions(connection)
+        _project(_Writer(connection, np.random.default_rng(0), story), PROJECT, interactions)
     return story
 
 
@@ -135,25 +142,29 @@ def _versions(connection: Connection) -> None:
                 created_by="worker",
             )
         )
-        if number:
-            connection.execute(
-                insert(Promotion).values(
-                    project=PROJECT,
-                    kind="promotion",
-                    version=name,
-                    before=VERSIONS[number - 1] if number > 1 else "",
-                    who="gate",
-                    why="fewer clicks <on average>",
-                    at=_promoted(number),
-                )
+    _promotions(connection)
+
+
+def _promotions(connection: Connection) -> None:
+    for number, name in enumerate(VERSIONS[1:], 1):
+        connection.execute(
+            insert(Promotion).values(
+                project=PROJECT,
+                kind="promotion",
+                version=name,
+                before=VERSIONS[number - 1] if number > 1 else "",
+                who="gate",
+                why="fewer clicks <on average>",
+                at=_promoted(number),
             )
+        )
 
 
 def _promoted(number: int) -> datetime:
     return START + timedelta(weeks=WEEKS) * number / len(VERSIONS)
 
 
-def _project(writer: _Writer, project: str) -> None:
+def _project(writer: _Writer, project: str, interactions: int) -> None:
     number = int(project.partition(".")[0])
     writer.add(
         ProjectRow,
@@ -165,9 +176,6 @@ def _project(writer: _Writer, project: str) -> None:
         updated_at=START,
     )
     writer.add(SampledProjectRow, key=project, label_config=CONFIG, config_at=START)
-
-
-def _fill(writer: _Writer, project: str, interactions: int) -> None:
     story = writer.story
     for name in ("interactions", "tasks", "regions", "abandoned", "by_hand"):
         getattr(story, name)[project] = 0
@@ -179,6 +187,7 @@ def _fill(writer: _Writer, project: str, interactions: int) -> None:
         at = START + timedelta(weeks=WEEKS) * min(0.999, task / (tasks * 1.05))
         _task(writer, project, task, at)
         writer.flush(_AT_ONCE)
+    writer.flush()
 
 
 def _task(writer: _Writer, project: str, task: int, at: datetime) -> None:

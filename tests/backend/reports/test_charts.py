@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from backend.reports import charts, tables
+from backend.reports import charts
 from backend.reports.records import Interval, PromotionMark, Week
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -114,21 +114,6 @@ def test_the_last_bar_is_open() -> None:
 
 def test_no_objects_make_no_bars() -> None:
     assert charts.bars([("Objects", (0,) * 21)], 420.0) is None
-
-
-def test_an_error_bar_is_cut_off_at_its_scale() -> None:
-    alone = tables.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0)
-    assert alone == tables.ErrorBar(None, 112.5, None, 75.0)
-    wide = tables.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0)
-    assert wide == tables.ErrorBar(0.0, 75.0, 150.0, 75.0)
-    assert tables.error_bar(None, 0.0, 1.0) is None
-
-
-def test_one_wide_interval_does_not_press_the_others_together() -> None:
-    narrow, wide = Interval(-0.5, -0.6, -0.4, 900), Interval(-0.5, -40.0, 39.0, 2)
-
-    assert tables.reach_of([narrow, wide, None], 0.2) == 1.5
-    assert tables.reach_of([], 0.2) == 0.2
 
 
 def test_names_of_curves_do_not_cover_each_other() -> None:

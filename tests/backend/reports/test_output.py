@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,10 @@ def opened(text: str) -> list[dict[str, str]]:
     """The cells as a spreadsheet reads them."""
     raw = text.encode().decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(raw, newline="")))
+
+
+def as_written(text: str) -> str:
+    return re.sub(r"(^|[;\t\r\n])'", r"\1", text)
 
 
 def table(*rows: Row) -> str:
@@ -62,8 +67,8 @@ def table(*rows: Row) -> str:
 def test_a_label_comes_back_as_it_was(text: str) -> None:
     (row,) = opened(table(Row(text, text)))
 
-    assert output.as_written(row["label"]) == text
-    assert output.as_written(row["phrase"]) == text
+    assert as_written(row["label"]) == text
+    assert as_written(row["phrase"]) == text
 
 
 @given(
@@ -74,7 +79,7 @@ def test_a_label_comes_back_as_it_was(text: str) -> None:
 def test_any_text_comes_back_and_no_cell_is_a_formula(texts: list[str]) -> None:
     rows = opened(table(*(Row(text, text) for text in texts)))
 
-    assert [output.as_written(row["label"]) for row in rows] == texts
+    assert [as_written(row["label"]) for row in rows] == texts
     for row in rows:
         for cell in row.values():
             assert not cell.lstrip(" ").startswith(DANGEROUS)
@@ -133,8 +138,8 @@ def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
     rows = opened("".join(output.csv_text(regions, RegionCost)))
 
     assert len(rows) == team.story.regions[team.key]
-    assert {output.as_written(row["label"]) for row in rows} == set(big.LABELS)
-    assert [output.as_written(row["phrase"]) for row in rows] == [cost.phrase for cost in regions]
+    assert {as_written(row["label"]) for row in rows} == set(big.LABELS)
+    assert [as_written(row["phrase"]) for row in rows] == [cost.phrase for cost in regions]
     by_hand = [row for row in rows if row["known"] == "FALSE"]
     assert len(by_hand) == team.story.by_hand[team.key]
     assert {row["interactions"] for row in by_hand} == {""}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert
 
 from backend.api.service import Service
 from backend.db.engine import Database
@@ -26,17 +26,16 @@ from backend.db.models import (
     Job,
     LogLine,
     Process,
-    ProjectRow,
     RegionCostRow,
-    SampledProjectRow,
     SampleRow,
     ServedMaskRow,
 )
 from backend.db.packed_mask import PackedMask
 from backend.jobs.presence import note_error
-from tests.backend.reports import filled, rows
+from tests.backend.reports import big, rows
 
-KEY = filled.KEY
+KEY = big.PROJECT
+OLD, NEW = big.VERSIONS[-2:]
 SCRIPT = "<script>alert(1)</script>"
 WIDTH, HEIGHT = 640, 480
 TASK, ANNOTATION, REGION, TARGET = 900, 9000, "region/9 <i>", 900_000
@@ -48,6 +47,7 @@ class Scene:
     """What the pages must show."""
 
     key: str
+    tasks: int
     events: tuple[int, ...]  # of the photographed task, in their order
     running: int  # number of the job that runs
     queued: int
@@ -59,14 +59,11 @@ def fill(service: Service, photograph: bytes | None, now: datetime | None = None
     """Write it. photograph: put into the picture cache; None: not cached."""
     now = now or datetime.now(UTC)
     database = service.database
-    filled.fill(database, tasks=40)
-    with database.write() as connection:
-        connection.execute(update(ProjectRow).values(hostname="http://studio.test"))
-        connection.execute(insert(SampledProjectRow).values(key=KEY, label_config="", error=""))
+    tasks = big.fill_one(database, 480).tasks[KEY] + 1
     events = _photographed(service, photograph, now)
     jobs = _jobs(database, now)
     _trouble(database, now)
-    return Scene(KEY, events, *jobs)
+    return Scene(KEY, tasks, events, *jobs)
 
 
 def photograph_of(seed: int = 3) -> bytes:
@@ -179,8 +176,8 @@ def replayed() -> dict[str, Any]:
     return {
         "simulated": True,
         "project": KEY,
-        "version": filled.NEW,
-        "before": filled.OLD,
+        "version": NEW,
+        "before": OLD,
         "goal": 0.85,
         "all": summary(3.25, 2.5, 60),
         "held_out": summary(3.5, 3.0, 12),
@@ -228,7 +225,7 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
                 label=SCRIPT,
                 x_percent=None if spot is None else 100 * spot[0] / WIDTH,
                 y_percent=None if spot is None else 100 * spot[1] / HEIGHT,
-                model_version=filled.NEW,
+                model_version=NEW,
             )
             made = connection.execute(insert(EventRow).values(event)).inserted_primary_key
             assert made is not None
@@ -264,7 +261,7 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
             first_at=began,
             counts=(1, 1, 1, 0),
             ious=[mask.iou(accepted) for _, mask, _, _ in steps],
-            version=filled.NEW,
+            version=NEW,
             corrected=700,
             label=SCRIPT,
             annotator=3,

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from backend.api.service import Service
 from backend.web.app import warm
 from backend.web.board import dashboard_of
-from tests.backend.reports import filled
+from tests.backend.reports import big
 from tests.backend.web.scene import KEY
 
 
@@ -24,11 +24,11 @@ def test_the_first_page_finds_the_figures_at_hand(
 ) -> None:
     from backend.reports import cost_frame
 
-    filled.fill(service.database, tasks=3)
+    story = big.fill_one(service.database, 40)
     warm(app).join(60)
 
     monkeypatch.setattr(cost_frame, "read", None)  # would fail
-    assert dashboard_of(app).reports.project(KEY).tasks == 3
+    assert dashboard_of(app).reports.project(KEY).tasks == story.tasks[KEY]
 
 
 def test_what_cannot_be_read_is_left_to_the_page(

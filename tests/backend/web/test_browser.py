@@ -158,35 +158,6 @@ def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: F
     expect(seen.page.get_by_role("button", name="Cancel this job")).to_have_count(0)
 
 
-def test_promote_and_rollback_do_what_they_say(look: Callable[..., Window], small: Filled) -> None:
-    champion = lambda: small.service.registry.champions().of_owner(KEY)  # noqa: E731
-    before, name = champion(), small.versions["accepted"]
-    seen = look(small)
-    seen.go(f"/versions/{name}")
-
-    seen.page.get_by_role("button", name="Promote…").click()
-    assert f"{name} will serve project 6, replacing {before}." in seen.words
-    assert "A rollback undoes it at once." in seen.words
-    assert champion() == before, "nothing happens before it is confirmed"
-    seen.page.get_by_label("Why").fill(f"better at cats {SCRIPT}")
-    seen.page.get_by_role("button", name=f"Promote {name}").click()
-
-    said = f"{name} now serves project 6, replacing {before}."
-    expect(seen.page.get_by_role("status").first).to_have_text(said)
-    assert champion() == name
-
-    seen.go(f"/versions?project={KEY}")
-    assert f"better at cats {SCRIPT}" in seen.words
-    seen.page.get_by_role("link", name="Roll back project 6").click()
-    assert f"{before} will serve project 6 again, replacing {name}." in seen.words
-    assert champion() == name, "nothing happens before it is confirmed"
-    seen.page.get_by_role("button", name=f"Roll back to {before}").click()
-
-    said = f"{before} serves project 6 again, replacing {name}."
-    expect(seen.page.get_by_role("status").first).to_have_text(said)
-    assert champion() == before
-
-
 # -- layout and accessibility
 
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from backend.api.service import Service
 from backend.db.models.jobs import Job
 from backend.jobs.presence import Presence
-from tests.backend.reports.filled import fill
+from tests.backend.reports import big
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import KEY, Scene
@@ -74,7 +74,7 @@ def test_a_job_that_no_worker_takes_says_so(
 def test_a_project_without_a_training_has_no_such_section(
     browse: TestClient, service: Service
 ) -> None:
-    fill(service.database, tasks=4)
+    big.fill_one(service.database, 40)
     assert "last training" not in Page(browse.get(PROJECT).text).words
 
 
