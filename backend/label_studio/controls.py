@@ -331,14 +331,16 @@ class ImageControls:
 
 
 def labels_of(tag: Element) -> tuple[Label, ...]:
-    """The labels of a control, each once; those without a value are left out."""
+    """The labels of a control, each once; those without a value are left out. Of two that show the
+    same text, the second is called by its alias."""
     labels: dict[str, Label] = {}
     for child in tag.iter("label"):
         value, alias = child.get("value", ""), child.get("alias", "")
         written = alias if alias.strip() else value
         if value.strip():
+            again = labels.get(value.strip())
             label = Label(
-                value.strip(),
+                (again and again.alias != alias.strip() and alias.strip()) or value.strip(),
                 alias.strip(),
                 written if written != written.strip() else "",
                 child.get("hotkey", "").strip(),

@@ -86,6 +86,20 @@ def test_aliases_are_written_and_understood():
     assert image.brushes[0].label("c1").value == "Cat"
 
 
+def test_labels_that_show_the_same_text_are_told_apart_by_their_aliases():
+    wheels = "Wheel=left", "Wheel=right", "Wheel=left", "Wheel"
+    (image,) = parse(
+        IMAGE, tag("BrushLabels", "brush", *wheels), tag("KeyPointLabels", "kp", *wheels)
+    ).images
+
+    sent = [image.clicks[0].label(text) for text in ("left", "right", "Wheel")]
+    assert [label.brush_label.written for label in sent] == ["left", "right", "left"]
+    assert [image.brushes[0].label(label.value).written for _, label in image.labels] == [
+        "left",
+        "right",
+    ]
+
+
 @pytest.mark.parametrize(
     ("points", "brush", "expected"),
     [
