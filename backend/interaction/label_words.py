@@ -7,7 +7,7 @@ label's characters in a row are, and Korean words may have particles. The rest i
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 
 from backend.label_studio.controls import BrushControl, Label, normal_form
@@ -43,6 +43,8 @@ on in at near by with under behind above below beside between of from next left 
 holding wearing against over inside outside around
 """
 _AFTER = frozenset(_PLACES.split())
+# Characters. Longer names are none that a phrase contains, and longer phrases name things early.
+_LONGEST_NAME, _LONGEST_PHRASE = 200, 1_000
 
 
 def labels_named(
@@ -50,25 +52,22 @@ def labels_named(
 ) -> tuple[tuple[BrushControl, Label], ...]:
     """The labels that a phrase names, the likeliest first: what stands before "on", "with" …,
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
-    words = _parts(_CAMEL.sub(" ", normal_form(phrase)))
+    words = _parts(_CAMEL.sub(" ", normal_form(phrase[:_LONGEST_PHRASE])))
     possessive = [word.endswith("'s") for word in words]
     said = [singular(word.removesuffix("'s")) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    ranked, text = [], "".join(said)
     own = frozenset(tuple(_split(label.value)) for _, label in labels)
-    for order, (brush, label) in enumerate(labels):
-        best: tuple[bool, bool, int, int, int] | None = None
+    names: dict[str, list[tuple[int, bool, int]]] = {}  # label, whether its own, number of words
+    for order, (_, label) in enumerate(labels):
         for exact, name in _names(label, own):
-            for at in range(len(said) if "".join(name) in text else 0):
-                last, ending = _said_at(said, at, name)
-                if last is None:
-                    continue
-                owner = possessive[last] or ending.endswith("의")
-                rank = (at >= turn, owner, -len(name), not exact, at)
-                best = min(best, rank) if best else rank
-        if best is not None:
-            ranked.append((best, order, (brush, label)))
-    return tuple(entry for _, _, entry in sorted(ranked, key=lambda item: item[:2]))
+            names.setdefault("".join(name), []).append((order, exact, len(name)))
+    best: dict[int, tuple[bool, bool, int, bool, int]] = {}
+    for at, last, wanted, ending in _said(said, names):
+        owner = possessive[last] or ending.endswith("의")
+        for order, exact, length in names[wanted]:
+            rank = (at >= turn, owner, -length, not exact, at)
+            best[order] = min(best.get(order, rank), rank)
+    return tuple(labels[order] for order in sorted(best, key=lambda order: (best[order], order)))
 
 
 def plural(phrase: str) -> bool:
@@ -78,9 +77,9 @@ def plural(phrase: str) -> bool:
 
 def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
     """Whether a phrase means every one of a kind: it is in the plural, or a label's bare name."""
-    words = _split(phrase)
+    whole = {stem for stem, _ in stems("".join(_split(phrase)))}
     return plural(phrase) or any(
-        _said_at(words, 0, _split(name), whole=True)[0] == len(words) - 1
+        "".join(_split(name)) in whole
         for _, label in labels
         for name in (label.value, label.alias)
         if _split(name)
@@ -93,22 +92,23 @@ def about_one(phrase: str) -> str:
     return " ".join(as_singular(words)) if is_plural(words) else phrase
 
 
-def _said_at(
-    said: Sequence[str], at: int, name: Sequence[str], *, whole: bool = False
-) -> tuple[int | None, str]:
-    """The number of the word at which a name ends that begins with word ``at``, None where it does
-    not begin there; and its Korean particles. ``whole``: not as the end of a Korean compound."""
-    wanted, joined = "".join(name), ""
-    for last in range(at, len(said)):
-        joined += said[last]
-        for stem, ending in stems(joined):
-            # The head of a compound comes last: a red-cat is a cat.
-            compound = HANGUL.search(wanted) and len(wanted) > 1 and not whole
-            if stem == wanted or (compound and last == at and stem.endswith(wanted)):
-                return last, ending
-        if len(joined) >= len(wanted):
-            break
-    return None, ""
+def _said(said: Sequence[str], names: Container[str]) -> Iterator[tuple[int, int, str, str]]:
+    """Where names are said: the numbers of their first and last word, the name, and its Korean
+    particles."""
+    for at, word in enumerate(said):
+        # The head of a compound comes last: a red-cat is a cat.
+        for stem, ending in stems(word) if HANGUL.search(word) else ():
+            for start in range(max(1, len(stem) - _LONGEST_NAME), len(stem) - 1):
+                if stem[start:] in names and HANGUL.search(stem, start):
+                    yield at, at, stem[start:], ending
+        joined = ""
+        for last in range(at, len(said)):
+            joined += said[last]
+            if len(joined) > _LONGEST_NAME:
+                break
+            for stem, ending in stems(joined):
+                if stem in names:
+                    yield at, last, stem, ending
 
 
 def _words(text: str) -> list[str]:
@@ -157,5 +157,4 @@ def _split_once(text: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> list[str]:
-    # A name of a thousand characters is no name that a phrase can contain.
-    return list(_split_once(text[:200]))
+    return list(_split_once(text[:_LONGEST_NAME]))

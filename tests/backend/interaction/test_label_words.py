@@ -1,6 +1,8 @@
 """Which labels a phrase names, in the scripts and spellings that people type."""
 
+import time
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 
@@ -96,6 +98,25 @@ def test_what_is_said_about_one_of_them_keeps_its_script() -> None:
     assert about_one("红色的猫") == "红色的猫"
     assert not asks_for_all("红色的猫", labels("猫"))
     assert asks_for_all("猫", labels("猫"))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names"),
+    [
+        ("".join(map(chr, range(0x4E00, 0x51E8))) * 10, map(chr, range(0x4E00, 0x51E8))),
+        (" ".join(f"w{n}" for n in range(2_000)), (f"w{n}" for n in range(1_000))),
+        ("a " * 5_000, ("a" * n for n in range(1, 1_000))),
+        ("고양이" * 333, ("고양이" * n for n in range(1, 1_000))),
+    ],
+    ids=["without blanks", "words", "one letter", "compound"],
+)
+def test_a_long_phrase_and_many_labels_take_no_time(phrase: str, names: Iterable[str]) -> None:
+    several = labels(*names)
+    started = time.process_time()
+
+    assert labels_named(phrase, several)
+    asks_for_all(phrase, several)
+    assert time.process_time() - started < 4
 
 
 def test_long_names_are_not_kept_in_memory():
