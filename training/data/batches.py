@@ -277,23 +277,23 @@ def made_ahead(
     GPU.
     """
     if workers > 0:
-        return _by_processes(make, orders, workers, pinned=pinned)
-    return _by_thread(make, orders)
-
-
-def workers_for(wanted: int, device: torch.device, cores: int, world: int) -> int:
-    """The number of processes: ``wanted``, or for -1 as many as the machine has cores to spare."""
-    if wanted >= 0:
-        return wanted
-    return 0 if device.type == "cpu" else max(1, min(16, cores // max(world, 1) - 1))
-
-
-def _by_thread(make: Make, orders: Iterator[Order]) -> Generator[Batch]:
+        loader: DataLoader[Batch] = DataLoader(
+            _BatchDataset(make),
+            batch_size=None,
+            sampler=orders,
+            num_workers=workers,
+            prefetch_factor=PROCESS_AHEAD,
+            pin_memory=pinned,
+            # The loader draws a seed for its workers; this must not advance the run's generator.
+            generator=torch.Generator(),
+        )
+        yield from loader
+        return
     pool = ThreadPoolExecutor(1, "batches")
     waiting: deque[Future[Batch]] = deque()
     try:
-        for step, crop in orders:
-            waiting.append(pool.submit(make, step, crop))
+        for order in orders:
+            waiting.append(pool.submit(make, *order))
             if len(waiting) > THREAD_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -302,20 +302,11 @@ def _by_thread(make: Make, orders: Iterator[Order]) -> Generator[Batch]:
         pool.shutdown(cancel_futures=True)
 
 
-def _by_processes(
-    make: Make, orders: Iterator[Order], workers: int, *, pinned: bool
-) -> Generator[Batch]:
-    loader: DataLoader[Batch] = DataLoader(
-        _BatchDataset(make),
-        batch_size=None,
-        sampler=orders,
-        num_workers=workers,
-        prefetch_factor=PROCESS_AHEAD,
-        pin_memory=pinned,
-        # The loader draws a seed for its workers; this must not advance the run's own generator.
-        generator=torch.Generator(),
-    )
-    yield from loader
+def workers_for(wanted: int, device: torch.device, cores: int, world: int) -> int:
+    """The number of processes: ``wanted``, or for -1 as many as the machine has cores to spare."""
+    if wanted >= 0:
+        return wanted
+    return 0 if device.type == "cpu" else max(1, min(16, cores // max(world, 1) - 1))
 
 
 class _BatchDataset(MapDataset[Batch]):

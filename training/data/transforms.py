@@ -81,16 +81,13 @@ class View:
         for the next prompt about the same objects.
         """
         if ids not in self._soft:
-            self._soft[ids] = self._resized(ids)
+            height, width = self.instances.shape
+            whole = Image.fromarray(self.sample.mask(*ids).astype(np.uint8) * 255)
+            mask = whole.resize((width, height), Image.Resampling.BILINEAR, box=self.box)
+            soft = np.asarray(mask, np.float32) / 255.0
+            self._soft[ids] = soft[:, ::-1].copy() if self.mirrored else soft
             self._soft[ids].setflags(write=False)
         return self._soft[ids]
-
-    def _resized(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
-        height, width = self.instances.shape
-        whole = Image.fromarray(self.sample.mask(*ids).astype(np.uint8) * 255)
-        mask = whole.resize((width, height), Image.Resampling.BILINEAR, box=self.box)
-        soft = np.asarray(mask, np.float32) / 255.0
-        return soft[:, ::-1].copy() if self.mirrored else soft
 
     def shows(self, x: float, y: float) -> bool:
         """Whether a point (x, y) of the sample is in this view."""
@@ -126,16 +123,11 @@ def random_view(
     if focus is None or about is None or not (shares.coarse and rng.random() < shares.coarse):
         return view
     factor = float(np.exp(rng.uniform(*np.log(COARSER))))
-    factor = min(factor, _length(view, focus) / FEWEST_PIXELS)
-    return replace(view, image=coarse(view.image, factor))
-
-
-def _length(view: View, focus: _Focus) -> float:
-    """The longer side of the object's box in pixels of the view."""
+    # The longer side of the object's box in pixels of the view.
     left, top, right, bottom = focus.box
-    height, width = view.instances.shape
-    across, down = view.box[2] - view.box[0], view.box[3] - view.box[1]
-    return float(max((right - left) * width / across, (bottom - top) * height / down))
+    across, down = box[2] - box[0], box[3] - box[1]
+    length = float(max((right - left) * width / across, (bottom - top) * height / down))
+    return replace(view, image=coarse(view.image, min(factor, length / FEWEST_PIXELS)))
 
 
 def _kind(chance: float, shares: ViewShares) -> Kind:

@@ -70,10 +70,8 @@ class Concatenated(Derived):
     """Several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset]) -> None:
-        super().__init__(
-            [source for part in parts for source in part.sources],
-            [(part, index) for part in parts for index in range(len(part))],
-        )
+        sources = [source for part in parts for source in part.sources]
+        super().__init__(sources, [(part, index) for part in parts for index in range(len(part))])
 
 
 class Without(Derived):
@@ -89,8 +87,8 @@ class Renamed(Derived):
     """A data set with another source name, by which recipes weigh and reports group pictures."""
 
     def __init__(self, dataset: Dataset, source: str) -> None:
-        count = len(dataset)
-        super().__init__([source] * count, [(dataset, index) for index in range(count)])
+        origins = [(dataset, index) for index in range(len(dataset))]
+        super().__init__([source] * len(dataset), origins)
 
     def __getitem__(self, index: int) -> Sample:
         return dataclasses.replace(super().__getitem__(index), source=self.sources[index])

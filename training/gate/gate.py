@@ -21,7 +21,7 @@ from training.data import Dataset, PackDataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.measurement import Checkpoint, Measurement, Method, Result, Run, Served
 from training.evaluation.protocol import Mode
-from training.gate.report import compare_suggestions, examples
+from training.gate.report import Images, compare_suggestions, examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 
 MODES: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks")
@@ -94,6 +94,7 @@ def judge(
         before += measurement.asked
     outcomes = {which: _outcomes(asked, rules) for which, asked in measurements.items()}
     ruling = rule(outcomes, rules, old.name)
+    images = Images(pictures, check)
     report = {
         "passed": ruling.passed,
         "reason": ruling.reason,
@@ -114,17 +115,12 @@ def judge(
             for label, comparisons in ruling.labels.items()
         },
         "suggestions": compare_suggestions(
-            *served,
-            own,
-            most_clicks=rules.most_interactions,
-            seed=rules.seed,
-            folder=pictures,
-            check=check,
+            *served, own, most_clicks=rules.most_interactions, seed=rules.seed, images=images
         ),
         "examples": [
             example
             for which, measurement in measurements.items()
-            for example in examples(which, measurement, pictures, check)
+            for example in examples(which, measurement, images)
         ],
         "rules": asdict(rules),
     }

@@ -11,7 +11,8 @@ made from a report, so that a stored one can be shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import ndimage
 
-from training.data import Dataset, Sample, Tolerant
+from training.data import Dataset, Tolerant
 from training.evaluation.cases import key_of, target_of
 from training.evaluation.interactions import PictureCost, annotatable, annotate, labels_of, summary
 from training.evaluation.measurement import Measurement, Result, Run, Served
@@ -52,6 +53,23 @@ Side = tuple[Mask, Sequence[ClickPoint]]
 """A version's answer: the H,W mask, and the clicks that it answers."""
 
 
+@dataclass(frozen=True)
+class Images:
+    """Where examples are drawn; without a folder none is."""
+
+    folder: Path | None = None
+    check: Check | None = None
+
+    def save(self, name: str, draw: Callable[[Path], None]) -> str:
+        """Draw an image into the folder; its name there, or ""."""
+        if self.folder is None:
+            return ""
+        if self.check:
+            self.check()
+        draw(self.folder / name)
+        return name
+
+
 class _PairedResult(NamedTuple):
     """One question, as both answered it."""
 
@@ -67,16 +85,10 @@ class _PairedResult(NamedTuple):
         return mine - theirs
 
 
-def examples(
-    which: Which,
-    measurement: Measurement,
-    folder: Path | None,
-    check: Check | None = None,
-) -> list[dict[str, Any]]:
+def examples(which: Which, measurement: Measurement, images: Images) -> list[dict[str, Any]]:
     """The questions with the largest gains and losses of mean IoU after 1 to 3 interactions.
 
-    A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
-    "".
+    A picture is shown once for each.
     """
     pairs = sorted(_paired_results(measurement), key=lambda pair: -pair.gain)
     kinds = {
@@ -89,12 +101,8 @@ def examples(
         for pair in chosen:
             once.setdefault(pair.candidate[1].case.index, pair)
         for number, pair in enumerate(list(once.values())[:EACH], 1):
-            name = ""
-            if folder is not None:
-                if check:
-                    check()
-                name = f"{which}-{kind}-{number}.jpg"
-                _draw_example(folder / name, measurement, pair)
+            draw = partial(_draw_example, measurement, pair)
+            name = images.save(f"{which}-{kind}-{number}.jpg", draw)
             shown.append({"set": which, "kind": kind, **_described(pair), "picture": name})
     return shown
 
@@ -130,7 +138,7 @@ def _curve_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _draw_example(path: Path, measurement: Measurement, pair: _PairedResult) -> None:
+def _draw_example(measurement: Measurement, pair: _PairedResult, path: Path) -> None:
     sides: list[Side] = []
     for run, result in (pair.champion, pair.candidate):
         sample, masks = measurement.again(run, result)
@@ -150,13 +158,10 @@ def compare_suggestions(
     *,
     most_clicks: int,
     seed: int,
-    folder: Path | None = None,
-    check: Check | None = None,
+    images: Images,
 ) -> dict[str, Any] | None:
     """Annotate some pictures with both: the figures of ``candidate`` and ``champion``, their paired
     ``difference``, and ``examples``, the pictures with the largest gains. None without an object.
-
-    folder: for the examples' images; without one none are drawn.
     """
     labels = labels_of(dataset)
     samples = Tolerant(dataset)
@@ -164,8 +169,8 @@ def compare_suggestions(
     for index in (int(i) for i in np.random.default_rng(seed).permutation(len(dataset))):
         if len(pairs) == _PICTURES:
             break
-        if check:
-            check()
+        if images.check:
+            images.check()
         sample = samples.get(index)
         ids = [] if sample is None else [about.id for about in annotatable(sample)]
         if sample is None or not ids:
@@ -186,13 +191,7 @@ def compare_suggestions(
     )
     shown = []
     for number, (mine, theirs) in enumerate(sorted(pairs, key=lambda p: -_saved(*p))[:EACH], 1):
-        name = ""
-        if folder is not None:
-            if check:
-                check()
-            name = f"suggested-{number}.jpg"
-            sample = dataset[mine.index]
-            _draw_suggestions(folder / name, sample, mine.index, (champion, candidate), labels)
+        draw = partial(_draw_suggestions, dataset, mine.index, (champion, candidate), labels)
         shown.append(
             {
                 "gain": round(_saved(mine, theirs), 4),
@@ -200,7 +199,7 @@ def compare_suggestions(
                 "objects": mine.present,
                 "candidate": _cost_json(mine),
                 "champion": _cost_json(theirs),
-                "picture": name,
+                "picture": images.save(f"suggested-{number}.jpg", draw),
             }
         )
     return {
@@ -224,8 +223,9 @@ def _cost_json(cost: PictureCost) -> dict[str, Any]:
 
 
 def _draw_suggestions(
-    path: Path, sample: Sample, index: int, models: Sequence[Served], labels: Sequence[str]
+    dataset: Dataset, index: int, models: Sequence[Served], labels: Sequence[str], path: Path
 ) -> None:
+    sample = dataset[index]
     key = key_of(sample, index)
     sides: list[Side] = []
     for model in models:

@@ -7,11 +7,10 @@ round costs one decoder pass without gradients over the prompts that are still b
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,11 +74,9 @@ class Batch:
         return dataclasses.replace(moved, image=moved.image.float().div_(255.0))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(changed, name, change(value))
-        return changed
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
+        return dataclasses.replace(self, **changed)
 
 
 def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
