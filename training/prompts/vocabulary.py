@@ -237,14 +237,8 @@ PARTS: dict[str, frozenset[str]] = {
     "wall": frozenset({"window", "door"}),
     "facade": frozenset({"window", "door", "balcony fence", "shop"}),
     "building": frozenset({"window", "door", "balcony fence", "shop", "facade"}),
-    "car": frozenset(
-        {
-            "wheel",
-            "hood",
-            "trunk",
-            "tailgate",
-            *(n for n in SYNONYMS if n.startswith(("front ", "back ", "left ", "right "))),
-        }
+    "car": frozenset({"wheel", "hood", "trunk", "tailgate"}).union(
+        name for name in SYNONYMS if name.startswith(("front ", "back ", "left ", "right "))
     ),
     "flower": frozenset({"leaf"}),
 }

@@ -2,15 +2,15 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.training.data.conftest import PERSON, annotation, corners, write_instances
 from training.data import open_dataset
 from training.data.coco import open_coco
 from training.data.transforms import cut
@@ -20,58 +20,19 @@ Box = Callable[..., NDArray[np.bool_]]
 Write = Callable[..., NDArray[np.uint8]]
 
 
-def corners(left: float, top: float, right: float, bottom: float) -> list[float]:
-    return [left, top, right, top, right, bottom, left, bottom]
-
-
-def annotation(number: int, image: int, segmentation: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": 18,
-        "iscrowd": 0,
-        "bbox": [0, 0, 1, 1],
-        "area": 1,
-        "segmentation": segmentation,
-        **more,
-    }
-
-
-def write_json(
-    path: Path,
-    annotations: Sequence[dict[str, Any]],
-    names: Sequence[str] = ("000000000009.jpg", "000000000025.jpg"),
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "info": {"description": "made by a test"},
-        "licenses": [],
-        "images": [
-            {"id": number, "file_name": name, "width": 60, "height": 40}
-            for number, name in zip((9, 25), names, strict=True)
-        ],
-        "annotations": list(annotations),
-        "categories": [
-            {"id": 1, "name": "person", "supercategory": "person"},
-            {"id": 18, "name": "dog", "supercategory": "animal"},
-        ],
-    }
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def coco(tmp_path: Path, write_picture: Write) -> Path:
     """annotations/instances_val2017.json with val2017/ beside it, as COCO unpacks."""
     for number in (9, 25):
         write_picture(tmp_path / "val2017" / f"{number:012d}.jpg", seed=number)
     crowd = {"size": [40, 60], "counts": [60 * 40 - 400, 400]}
-    return write_json(
+    return write_instances(
         tmp_path / "annotations" / "instances_val2017.json",
+        {9: "000000000009.jpg", 25: "000000000025.jpg"},
         [
             annotation(900100, 9, [corners(0, 0, 30, 40)]),
-            annotation(900101, 9, [corners(20, 10, 40, 20)], category_id=1),
-            annotation(900102, 9, crowd, iscrowd=1, category_id=1),
+            annotation(900101, 9, [corners(20, 10, 40, 20)], category_id=PERSON),
+            annotation(900102, 9, crowd, iscrowd=1, category_id=PERSON),
             annotation(900103, 25, [corners(5, 5, 10, 10), corners(50, 30, 60, 40)]),
         ],
     )
@@ -153,9 +114,8 @@ def test_finds_the_pictures_of_any_project(
     for name in ("a.jpg", "b.jpg"):
         write_picture(tmp_path / pictures / name)
     whole = [corners(1, 1, 9, 9)]
-    written = write_json(
-        tmp_path / file, [annotation(1, 9, whole), annotation(2, 25, whole)], names
-    )
+    about = [annotation(1, 9, whole), annotation(2, 25, whole)]
+    written = write_instances(tmp_path / file, dict(zip((9, 25), names, strict=True)), about)
     # when
     dataset = open_coco(written)
     # then

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.data.conftest import DOG, PERSON, annotation, corners, ref, write_instances
 from training.data import Expression, open_dataset
 from training.data.coco import open_refcoco, read_plain_pickle
 from training.errors import DataError
@@ -46,23 +47,6 @@ def write_pickle(path: Path, content: object, protocol: int) -> None:
         PythonTwo(file, protocol).dump(content)
 
 
-def ref(number: int, image: int, annotation: Any, split: str, *texts: str) -> dict[str, Any]:
-    sentences = [
-        {"tokens": text.split(), "raw": text.upper(), "sent_id": 100 * number + i, "sent": text}
-        for i, text in enumerate(texts)
-    ]
-    return {
-        "ref_id": number,
-        "ann_id": annotation,
-        "image_id": image,
-        "category_id": 1,
-        "split": split,
-        "file_name": f"COCO_train2014_{image:012d}_{number}.jpg",
-        "sent_ids": [sentence["sent_id"] for sentence in sentences],
-        "sentences": sentences,
-    }
-
-
 REFS = [
     ref(0, 9, 501, "train", "the left man", "man in café"),
     ref(1, 9, 502, "train", "right man"),
@@ -72,38 +56,17 @@ REFS = [
 ]
 
 
-def write_instances(folder: Path) -> None:
-    def about(number: int, image: int, left: int, category: int = 1) -> dict[str, Any]:
-        polygon = [left, 5, left + 20, 5, left + 20, 25, left, 25]
-        return {
-            "id": number,
-            "image_id": image,
-            "category_id": category,
-            "iscrowd": 0,
-            "segmentation": [polygon],
-        }
-
-    content = {
-        "images": [
-            {
-                "id": n,
-                "file_name": f"COCO_train2014_{n:012d}.jpg",
-                "width": 60,
-                "height": 40,
-            }
-            for n in (9, 25, 30)
-        ],
-        "annotations": [
-            about(501, 9, 0),
-            about(502, 9, 40),
-            about(503, 25, 10, category=18),
-            about(504, 30, 30),
-            about(505, 9, 20, category=18),
-        ],
-        "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "instances.json").write_text(json.dumps(content))
+def write_pictures(folder: Path) -> None:
+    """instances.json: two persons and a dog in the first picture, one thing in the others."""
+    about = [(501, 9, 0), (502, 9, 40), (503, 25, 10), (504, 30, 30), (505, 9, 20)]
+    annotations = [
+        annotation(number, image, [corners(left, 5, left + 20, 25)], category_id=kind)
+        for (number, image, left), kind in zip(
+            about, (PERSON, PERSON, DOG, PERSON, DOG), strict=True
+        )
+    ]
+    names = {number: f"COCO_train2014_{number:012d}.jpg" for number in (9, 25, 30)}
+    write_instances(folder / "instances.json", names, annotations)
 
 
 @pytest.fixture
@@ -117,7 +80,7 @@ def home(tmp_path: Path, write_picture: Write) -> Path:
 
 @pytest.fixture
 def refcoco(home: Path) -> Path:
-    write_instances(home / "refcoco")
+    write_pictures(home / "refcoco")
     write_pickle(home / "refcoco" / "refs(unc).p", REFS, 2)
     return home / "refcoco"
 
@@ -169,7 +132,7 @@ def test_without_a_split_it_is_train_and_the_log_says_so(
 def test_reads_the_division_that_is_named(home: Path, name: str, place: str) -> None:
     # given: two divisions of one set
     folder = home / name
-    write_instances(folder)
+    write_pictures(folder)
     write_pickle(folder / "refs(google).p", [ref(0, 25, 503, "val", "by google")], 2)
     write_pickle(folder / "refs(umd).p", [ref(0, 25, 503, "val", "by umd")], 2)
     # when
@@ -185,7 +148,7 @@ def test_reads_the_division_that_is_named(home: Path, name: str, place: str) -> 
 def test_phrases_of_grefcoco_denote_one_several_or_nothing(home: Path, box: Box) -> None:
     # given
     folder = home / "grefcoco"
-    write_instances(folder)
+    write_pictures(folder)
     said = [
         {**ref(0, 9, [501], "train", "left man"), "category_id": [1]},
         {**ref(1, 9, [501, 502], "train", "two men", "the men"), "category_id": [1, 1]},

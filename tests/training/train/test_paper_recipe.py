@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from model import checkpoint
+from tests.training.data.conftest import PERSON, annotation, corners, ref, write_instances
 from training.data import open_dataset
 from training.data.batches import Batches
 from training.train.loop import main
@@ -45,43 +45,17 @@ def picture(seed: int) -> Image.Image:
 
 def write_refcoco(data: Path) -> None:
     """Four pictures of two people, of whom each has been spoken of."""
-    (data / "refcoco").mkdir()
+    names = {number: f"COCO_train2014_{number:012d}.jpg" for number in range(4)}
     (data / "train2014").mkdir()
-    about: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": 1, "name": "person"}],
-    }
-    refs = []
-    for number in range(4):
-        name = f"COCO_train2014_{number:012d}.jpg"
+    annotations, refs = [], []
+    for number, name in names.items():
         picture(number).save(data / "train2014" / name)
-        about["images"].append({"id": number, "file_name": name, "width": 96, "height": 64})
-        for place, (left, top, right, bottom) in enumerate((LEFT, RIGHT)):
-            polygon = [left, top, right, top, right, bottom, left, bottom]
-            about["annotations"].append(
-                {
-                    "id": 10 * number + place,
-                    "image_id": number,
-                    "category_id": 1,
-                    "segmentation": [polygon],
-                    "bbox": [left, top, right - left, bottom - top],
-                    "area": (right - left) * (bottom - top),
-                    "iscrowd": 0,
-                }
-            )
-            text = ("guy on the left", "man in blue")[place]
-            refs.append(
-                {
-                    "ref_id": 10 * number + place,
-                    "ann_id": 10 * number + place,
-                    "image_id": number,
-                    "category_id": 1,
-                    "split": "train",
-                    "sentences": [{"sent": text, "raw": text, "tokens": text.split()}],
-                }
-            )
-    (data / "refcoco" / "instances.json").write_text(json.dumps(about))
+        said = ((LEFT, "guy on the left"), (RIGHT, "man in blue"))
+        for place, (box, text) in enumerate(said, 10 * number):
+            polygon = [corners(*box)]
+            annotations.append(annotation(place, number, polygon, category_id=PERSON))
+            refs.append(ref(place, number, place, "train", text))
+    write_instances(data / "refcoco" / "instances.json", names, annotations, (96, 64))
     (data / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.tokenizer import Tokenizer
-from tests.training.conftest import read_recipe
 from training.data import Dataset, open_dataset
 from training.data.sample import Record, RecordDataset, SampleObject
 from training.errors import DataError
@@ -133,12 +132,6 @@ def test_vectors_differ_by_meaning_alone(vectors: NDArray[np.float32]) -> None:
     assert np.allclose(np.linalg.norm(scaled, axis=1), 0.5 * 10**0.5, rtol=1e-4)
     directions = vectors - vectors.mean(0)
     assert float((scaled @ directions.T).diagonal().min()) > 0
-
-
-def test_the_recipe_names_them(recipe_file: Path) -> None:
-    text = recipe_file.read_text().replace("[data]\n", '[data]\nwords = "glove.npz"\n')
-    recipe_file.write_text(text)
-    assert read_recipe(recipe_file).data.words == "glove.npz"
 
 
 CATEGORIES = ["dog", "sofa", "couch", "t-shirt", "loafers", "potted plant", "cell phone"]
