@@ -109,14 +109,14 @@ class BehaviourTests:
                 sample, answer, index = self._dataset.get(case.index), None, case.index
             if sample is not None:
                 target = target_of(sample, case)
-                if np.count_nonzero(target.mask & ~target.void) >= FEWEST_PIXELS:
+                if target.pixels >= FEWEST_PIXELS:
                     answer = answer or self._method.look_at(sample, key_of(sample, case.index))
                     self._ask(answer, sample, case, target)
             if progress:
                 progress(number, len(self._cases))
 
     def _ask(self, answer: Answer, sample: Sample, case: Case, target: Target) -> None:
-        centre = next_click(target, np.zeros_like(target.mask))
+        centre = next_click(target)
         assert centre is not None
         asked = _Asked(answer, sample, case, target, centre)
         for test in (_phrase, self._alone, _garment, self._siblings, _negative):
@@ -236,7 +236,7 @@ def _negative(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     other = max(masks, key=np.count_nonzero, default=None)
     if other is None or other.mean() < SMALLEST:
         return
-    spot = next_click(Target(other, asked.target.void, ""), np.zeros_like(other))
+    spot = next_click(Target(other, asked.target.void, ""))
     if spot is None:
         return
     both = answer([centre, spot], "", answer([centre], "", None))

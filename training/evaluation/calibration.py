@@ -146,9 +146,9 @@ def _first_clicks(
         if sample is None:
             continue
         target = target_of(sample, case)
-        if np.count_nonzero(target.mask & ~target.void) < FEWEST_PIXELS:
+        if target.pixels < FEWEST_PIXELS:
             continue
-        spot = next_click(target, np.zeros_like(target.mask))
+        spot = next_click(target)
         assert spot is not None
         embedding = predictor.encode(sample.image, key_of(sample, case.index))
         prediction = predictor.predict(embedding, [Click(*spot)])

@@ -145,9 +145,9 @@ def annotatable(sample: Sample) -> list[SampleObject]:
     ]
 
 
-def labels_of(examples: Dataset) -> list[str]:
+def labels_in(dataset: Dataset) -> list[str]:
     """The labels of all objects, the most frequent first."""
-    things = [about for index in range(len(examples)) for about in examples.objects(index)]
+    things = [about for index in range(len(dataset)) for about in dataset.objects(index)]
     counts = Counter(about.category for about in things if about.category)
     return sorted(counts, key=lambda name: (-counts[name], name))
 

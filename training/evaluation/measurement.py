@@ -219,7 +219,7 @@ class Measurement:
         target = target_of(sample, case)
         # A phrase for something absent is a case too; its right answer is an empty mask.
         least = FEWEST_PIXELS if case.ids or mode != "phrase" else 0
-        if np.count_nonzero(target.mask & ~target.void) < least:
+        if target.pixels < least:
             self.specks += 1
             return False
         self._check(target, case, mode)
@@ -230,9 +230,8 @@ class Measurement:
 
     def _result(self, run: Run, sample: Sample, case: Case) -> Result:
         target = target_of(sample, case)
-        area = float((target.mask & ~target.void).mean())
         trajectory = self._follow(run, self._answer(run, sample, case), target, case)
-        return Result(case, sample.key, area, trajectory)
+        return Result(case, sample.key, target.pixels / target.mask.size, trajectory)
 
     def _follow(self, run: Run, answer: Answer, target: Target, case: Case) -> Trajectory:
         return follow(

@@ -48,6 +48,11 @@ class Target:
     void: Mask
     phrase: str
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has outside void."""
+        return int(np.count_nonzero(self.mask & ~self.void))
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -83,7 +88,7 @@ def overlap(prediction: Mask, target: Mask, void: Mask | None = None) -> float:
 
 def next_click(
     target: Target,
-    prediction: Mask,
+    prediction: Mask | None = None,
     clicked: Sequence[ClickPoint] = (),
     *,
     jitter: float = 0.0,
@@ -91,8 +96,11 @@ def next_click(
 ) -> ClickPoint | None:
     """The protocol's next click, at a pixel's centre; None if nothing is left to click.
 
-    jitter: in (0, 1], anywhere in the same region at 1 - jitter of its largest depth or deeper.
+    prediction: the answer before, if any. jitter: in (0, 1], anywhere in the same region at
+    1 - jitter of its largest depth or deeper.
     """
+    if prediction is None:
+        prediction = np.zeros_like(target.mask)
     missing = _errors(target.mask & ~prediction & ~target.void, clicked)
     excess = _errors(~target.mask & prediction & ~target.void, clicked)
     positive = missing.deepest > excess.deepest
@@ -134,8 +142,7 @@ def follow(
     mask: Mask | None = start
     for interaction in range(1, (1 if mode == "phrase" else most) + 1):
         if mode in CLICKS_FIRST or interaction > 1:
-            before = np.zeros_like(target.mask) if mask is None else mask
-            spot = next_click(target, before, clicks, jitter=jitter, rng=rng)
+            spot = next_click(target, mask, clicks, jitter=jitter, rng=rng)
             if spot is None:
                 break
             clicks.append(spot)

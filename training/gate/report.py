@@ -27,7 +27,7 @@ from scipy import ndimage
 
 from training.data import Dataset, Tolerant
 from training.evaluation.cases import key_of, target_of
-from training.evaluation.interactions import PictureCost, annotatable, annotate, labels_of, summary
+from training.evaluation.interactions import PictureCost, annotatable, annotate, labels_in, summary
 from training.evaluation.measurement import Measurement, Result, Run, Served
 from training.evaluation.overlay import WHITE, View, around, crop, crop_clicks, crop_mask, overlay
 from training.evaluation.protocol import CLICKS_FIRST, ClickPoint, Mask
@@ -163,7 +163,7 @@ def compare_suggestions(
     """Annotate some pictures with both: the figures of ``candidate`` and ``champion``, their paired
     ``difference``, and ``examples``, the pictures with the largest gains. None without an object.
     """
-    labels = labels_of(dataset)
+    labels = labels_in(dataset)
     samples = Tolerant(dataset)
     pairs: list[tuple[PictureCost, PictureCost]] = []
     for index in (int(i) for i in np.random.default_rng(seed).permutation(len(dataset))):

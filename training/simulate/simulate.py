@@ -30,7 +30,7 @@ from training.data import Dataset, Without, open_dataset
 from training.data.sample import sides
 from training.errors import RecipeError
 from training.evaluation.cases import key_of
-from training.evaluation.interactions import labels_of
+from training.evaluation.interactions import labels_in
 from training.evaluation.measurement import Checkpoint, Served
 from training.evaluation.statistics import Estimate
 from training.finetune.fine_tune import CHECKPOINT, fine_tune
@@ -153,7 +153,7 @@ class _Running:
         self, dataset: Dataset, parts: Split, start: Path, out: Path, plan: Plan, tell: Tell
     ) -> None:
         self.dataset, self.parts, self.start, self.out, self.plan = dataset, parts, start, out, plan
-        self.labels = labels_of(dataset)
+        self.labels = labels_in(dataset)
         self.rows: list[Row] = []
         self.labeled, self.serving = Labeled(dataset), start
         self._tell = tell

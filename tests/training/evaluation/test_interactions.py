@@ -11,7 +11,7 @@ import pytest
 
 from training.data import PackDataset, Sample
 from training.errors import DataError
-from training.evaluation.interactions import annotate, labels_of, summary
+from training.evaluation.interactions import annotate, labels_in, summary
 from training.evaluation.measurement import Region
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 
@@ -139,7 +139,7 @@ def test_regions_where_nothing_is_annotated_are_no_errors(sample: Sample) -> Non
 def test_means_are_over_objects_and_resampled_by_picture(shard: Path) -> None:
     # given every dog on the left comes for nothing
     dataset = PackDataset([shard])
-    assert labels_of(dataset) == LABELS
+    assert labels_in(dataset) == LABELS
     model = Model(lambda picture: [whole(picture, LEFT, "dog")], clicks=2)
     # when
     costs = [annotate(model, dataset[index], index, LABELS) for index in range(len(dataset))]
