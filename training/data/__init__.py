@@ -153,9 +153,7 @@ FORMATS: Mapping[str, Format] = {
         lambda path: path.suffix == ".json" or any(path.glob("annotations/instances_*.json")),
     ),
     "synthetic": Format(
-        _open_synthetic,
-        "synthetic:?seed=NUMBER, which has no path",
-        ("seed", "count", "patches"),
+        _open_synthetic, "synthetic:?seed=NUMBER, which has no path", ("seed", "count", "patches")
     ),
     "folder": Format(
         FolderDataset,

@@ -215,10 +215,7 @@ def _garment(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     if garment.sum() > MOST_OF_A_PERSON * person.sum():
         return
     right = []
-    for word, this, other in (
-        (asked.case.phrase, garment, person),
-        ("person", person, garment),
-    ):
+    for word, this, other in ((asked.case.phrase, garment, person), ("person", person, garment)):
         mask = asked.answer([asked.centre], word, None)
         right.append(overlap(mask, this, void) > overlap(mask, other, void))
         yield Probe.ONE_OF_TWO_WORDS, float(right[-1])

@@ -62,11 +62,7 @@ class Report:
 
 
 def calibrate(
-    predictor: Predictor,
-    dataset: Dataset,
-    *,
-    limit: int = 100,
-    progress: Progress | None = None,
+    predictor: Predictor, dataset: Dataset, *, limit: int = 100, progress: Progress | None = None
 ) -> Report:
     """Predict up to ``limit`` objects of each source from the protocol's first click, and fit.
 

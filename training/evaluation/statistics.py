@@ -37,11 +37,7 @@ class Estimate:
 
 
 def estimates(
-    values: ArrayLike,
-    groups: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    *,
-    few: bool = False,
+    values: ArrayLike, groups: Sequence[Hashable] | None = None, seed: int = 0, *, few: bool = False
 ) -> list[Estimate]:
     """One estimate for each column of N,M values. groups: N, rows resampled together.
 
@@ -63,11 +59,7 @@ def estimates(
 
 
 def estimate(
-    values: ArrayLike,
-    groups: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    *,
-    few: bool = False,
+    values: ArrayLike, groups: Sequence[Hashable] | None = None, seed: int = 0, *, few: bool = False
 ) -> Estimate:
     """Mean and 95 % interval of N values."""
     return estimates(np.asarray(values, float)[:, None], groups, seed, few=few)[0]

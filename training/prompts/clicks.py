@@ -128,10 +128,7 @@ def _band(mask: Mask, free: Mask, least: float, most: float) -> tuple[DistanceMa
     left, top = max(box[0] - reach, 0), max(box[1] - reach, 0)
     size = max(box[2] - box[0], box[3] - box[1])
     stride = 1 if size < SAMPLES else 2
-    lattice = (
-        slice(top, box[3] + reach, stride),
-        slice(left, box[2] + reach, stride),
-    )
+    lattice = (slice(top, box[3] + reach, stride), slice(left, box[2] + reach, stride))
     inside = mask[lattice]
     if inside.all() or not inside.any():
         return depths_inside(np.zeros((0, 0), bool)), np.zeros((0, 0), bool)

@@ -171,9 +171,7 @@ def _rows(these: Sequence[VisibleObject]) -> list[Group]:
     return groups
 
 
-def _lines(
-    extents: Sequence[tuple[VisibleObject, Extent]],
-) -> list[list[VisibleObject]]:
+def _lines(extents: Sequence[tuple[VisibleObject, Extent]]) -> list[list[VisibleObject]]:
     """The things by row or column, in order; empty if the lines are not clear."""
     order = sorted(extents, key=lambda item: item[1].middle)
     steps = np.diff([extent.middle for _, extent in order])

@@ -82,9 +82,7 @@ WHOLES = {"ccp": PERSON, "facade": BUILDING}
 DISSECTED = frozenset(source for source, whole in WHOLES.items() if whole is PERSON)
 
 
-def annotated_concepts(
-    categories: Mapping[str, Collection[str]],
-) -> dict[str, tuple[str, ...]]:
+def annotated_concepts(categories: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
     """By source, its concepts in a fixed order; only sources that annotate all of their objects.
 
     categories: by source, those that occur.

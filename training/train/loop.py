@@ -380,8 +380,7 @@ def main(
             run.resume()
             if run.progress < 1.0:
                 run.train(
-                    _of_stage(stage.name, report),
-                    tick and _of_all(tick, number, len(stages)),
+                    _of_stage(stage.name, report), tick and _of_all(tick, number, len(stages))
                 )
             start = folder / run_folder.LATEST
             if stage.name and ranks.first:

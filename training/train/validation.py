@@ -146,11 +146,7 @@ class _Answers:
         self._previous: Tensor | None = None
 
     def __call__(
-        self,
-        clicks: Sequence[ClickPoint],
-        phrase: str,
-        before: Mask | None,
-        box: Box | None = None,
+        self, clicks: Sequence[ClickPoint], phrase: str, before: Mask | None, box: Box | None = None
     ) -> Mask:
         across, down = self._scale
         question = Question(

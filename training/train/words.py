@@ -212,11 +212,7 @@ def framed(names: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 
 def train_word_vectors(
-    expressions: Path | Sequence[str],
-    categories: Iterable[str],
-    *,
-    dim: int = DIM,
-    seed: int = 1,
+    expressions: Path | Sequence[str], categories: Iterable[str], *, dim: int = DIM, seed: int = 1
 ) -> tuple[list[str], NDArray[np.float32]]:
     """Train word2vec; returns V words, most frequent first, and V,D vectors of equal length.
 

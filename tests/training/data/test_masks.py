@@ -90,10 +90,7 @@ def test_compressed_run_lengths_are_those_of_cocos_own_code(kind: type) -> None:
     for text, expected in texts.items():
         height, width = expected.shape
         # when
-        raw = {
-            "size": [height, width],
-            "counts": text.encode() if kind is bytes else text,
-        }
+        raw = {"size": [height, width], "counts": text.encode() if kind is bytes else text}
         # then
         assert np.array_equal(drawn(raw, height, width), expected)
 

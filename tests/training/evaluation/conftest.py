@@ -42,9 +42,7 @@ class Scripted:
     categories: frozenset[str] | None = frozenset({"dog"})
 
     def __init__(
-        self,
-        name: str,
-        script: Callable[[Sample, Sequence[ClickPoint], str], NDArray[np.bool_]],
+        self, name: str, script: Callable[[Sample, Sequence[ClickPoint], str], NDArray[np.bool_]]
     ) -> None:
         self.name = name
         self.opened: set[str] = set()

@@ -130,11 +130,7 @@ def test_an_interrupt_reports_what_was_asked_till_then(
             raise KeyboardInterrupt
 
     figures = main(
-        unlearned,
-        data=[shard],
-        at_least=1,
-        json_file=tmp_path / "figures.json",
-        progress=interrupt,
+        unlearned, data=[shard], at_least=1, json_file=tmp_path / "figures.json", progress=interrupt
     )
     assert figures["cases"] == 4
     assert figures["complete"] is False
@@ -143,11 +139,7 @@ def test_an_interrupt_reports_what_was_asked_till_then(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"at_least": 0}, "1 to 20"),
-        ({"sources": ["coco"]}, "no object"),
-    ],
+    ("options", "words"), [({"at_least": 0}, "1 to 20"), ({"sources": ["coco"]}, "no object")]
 )
 def test_what_cannot_be_measured_is_refused(
     unlearned: Path, shard: Path, options: dict[str, Any], words: str

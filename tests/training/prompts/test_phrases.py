@@ -58,11 +58,7 @@ def test_place_colour_and_size_distinguish_two_of_a_kind(drawn: Draw) -> None:
 
 
 def test_three_in_a_row_are_counted_from_both_sides(drawn: Draw) -> None:
-    shapes = [
-        (1, (5, 40, 45, 80), RED),
-        (2, (80, 40, 120, 80), RED),
-        (3, (155, 40, 195, 80), RED),
-    ]
+    shapes = [(1, (5, 40, 45, 80), RED), (2, (80, 40, 120, 80), RED), (3, (155, 40, 195, 80), RED)]
     scene = scene_of(drawn, shapes, {1: "cow", 2: "cow", 3: "cow"})
     middle = said(scene, 2, unique=True, count=120)
     assert any("middle" in text or "center" in text for text in middle)
@@ -94,11 +90,7 @@ def test_a_face_is_a_part_of_the_person_and_not_another_one(drawn: Draw) -> None
 
 def test_where_all_is_of_one_kind_the_noun_may_be_left_out(drawn: Draw) -> None:
     # given three cows, one of them large, and nothing else
-    shapes = [
-        (1, (5, 20, 65, 100), RED),
-        (2, (80, 40, 110, 80), RED),
-        (3, (155, 40, 190, 80), RED),
-    ]
+    shapes = [(1, (5, 20, 65, 100), RED), (2, (80, 40, 110, 80), RED), (3, (155, 40, 190, 80), RED)]
     scene = scene_of(drawn, shapes, {1: "cow", 2: "cow", 3: "cow"})
     first, second = said(scene, 1, unique=True, count=200), said(scene, 2, unique=True, count=200)
     # then the issue's own examples are among what is said

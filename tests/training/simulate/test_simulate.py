@@ -70,11 +70,7 @@ def test_rows_show_the_version_that_serves(
     shares: list[float] = []
     # when
     simulated = simulate(
-        team,
-        tmp_path / "out",
-        SMALL,
-        start=unlearned,
-        tell=lambda done, what: shares.append(done),
+        team, tmp_path / "out", SMALL, start=unlearned, tell=lambda done, what: shares.append(done)
     )
     # then
     assert simulated.team == "rings"
