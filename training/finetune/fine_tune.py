@@ -93,7 +93,8 @@ def fine_tune(
         raise DataError("There is no labeled object to learn from: accept some labels first.")
     start = checkpoint.load(champion)
     teacher = start if base is None else checkpoint.load(base)
-    request = _request(start, teacher, train, validation, replay, recipe)
+    inputs = _Inputs(start, teacher, train, validation, replay, recipe)
+    request = inputs.request()
     out.mkdir(parents=True, exist_ok=True)
     if not _is_requested(out, request):
         # Remove what another call left, its request first.
@@ -104,29 +105,57 @@ def fine_tune(
         atomic_write(out / REQUEST, json.dumps(request))
     elif (out / CHECKPOINT).exists():
         return _finished(out / CHECKPOINT)
-    training = _Training(start, teacher, train, validation, replay, out, recipe)
+    training = _Training(inputs, out)
     stopped = training.resume(tick, check)
-    return training.finish(name, stopped, request)
+    return training.finish(name, stopped)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a fine-tuning is made from."""
+
+    start: Checkpoint
+    teacher: Checkpoint
+    train: Dataset
+    validation: Dataset | None
+    replay: Dataset | None
+    recipe: FineTuneRecipe
+
+    def request(self) -> dict[str, Any]:
+        """What a folder's run is about: only a call for the same may resume it."""
+        changeable = {"minutes", "threads", "device", "gpu_share", "save_seconds"}
+        values = dataclasses.asdict(self.recipe)
+        return {
+            "champion": self.start.version,
+            "base": self.teacher.version,
+            "train": _digest(self.train),
+            "validation": "" if self.validation is None else _digest(self.validation),
+            "replay": "" if self.replay is None else f"{len(self.replay)} pictures",
+            "recipe": {key: value for key, value in values.items() if key not in changeable},
+        }
+
+    def counts(self) -> dict[str, int]:
+        train = self.train
+        objects = [about for index in range(len(train)) for about in train.objects(index)]
+        return {
+            "pictures": len(train),
+            "labels": len(objects),
+            "clicked": sum(bool(about.clicks) for about in objects),
+            "with_phrase": sum(bool(about.phrases) for about in objects),
+            "validation_pictures": 0 if self.validation is None else len(self.validation),
+            "replay_pictures": 0 if self.replay is None else len(self.replay),
+        }
 
 
 class _Training:
     """A fine-tuning: the run, its measurements, and the best weights so far."""
 
-    def __init__(
-        self,
-        start: Checkpoint,
-        teacher: Checkpoint,
-        train: Dataset,
-        validation: Dataset | None,
-        replay: Dataset | None,
-        out: Path,
-        recipe: FineTuneRecipe,
-    ) -> None:
-        self.out = out
-        self.recipe = recipe
-        self.start = start
+    def __init__(self, inputs: _Inputs, out: Path) -> None:
+        self.inputs, self.out = inputs, out
+        start, train, replay, recipe = inputs.start, inputs.train, inputs.replay, inputs.recipe
+        validation = inputs.validation
         self.validation = None if validation is None else Downscaled(validation)
-        self.counts = _counts(train, validation, replay)
+        self.counts = inputs.counts()
         self.labels = learned_labels(labels_of(start.metrics.get("metrics", {})), train)
         device = device_for(recipe.device)
         if device.type == "cuda" and recipe.gpu_share > 0:
@@ -136,7 +165,7 @@ class _Training:
         beside = None
         if replay is None and recipe.distillation > 0:
             beside = Distillation(
-                teacher,
+                inputs.teacher,
                 tokenizer,
                 device,
                 weight=recipe.distillation,
@@ -165,7 +194,7 @@ class _Training:
 
     def resume(self, tick: Tick | None, check: Check | None) -> str:
         """Learn to the end; returns what ended it."""
-        saved = time.monotonic()
+        recipe, saved = self.inputs.recipe, time.monotonic()
         if not self.looks:
             self._look()
         with contextlib.closing(self.run.steps()) as steps:
@@ -181,16 +210,16 @@ class _Training:
                     break
                 if tick:
                     tick(min(self.run.progress, 1.0), figures)
-                due = self.run.progress >= len(self.looks) / self.recipe.looks
+                due = self.run.progress >= len(self.looks) / recipe.looks
                 if due:
                     self._look()
-                if due or time.monotonic() - saved > self.recipe.save_seconds:
+                if due or time.monotonic() - saved > recipe.save_seconds:
                     self._save()
                     saved = time.monotonic()
         self._save()
         return "steps" if self.run.step >= self.run.recipe.train.steps else "minutes"
 
-    def finish(self, name: str, stopped: str, request: Mapping[str, Any]) -> FineTuned:
+    def finish(self, name: str, stopped: str) -> FineTuned:
         """Write the candidate with its metrics."""
         run, network = self.run, self.run.average.network
         before: Mapping[str, float] = {}
@@ -204,28 +233,19 @@ class _Training:
             "seconds": round(run.seconds, 1),
             "stopped": stopped,
             "categories": run.categories,
-            "recipe": dataclasses.asdict(self.recipe),
-            "base": request["base"],
+            "recipe": dataclasses.asdict(self.inputs.recipe),
+            "base": self.inputs.teacher.version,
             "data": self.counts,
             "labels": self.labels,
-            "new_words": list(run.tokenizer.words[len(self.start.words) :]),
+            "new_words": list(run.tokenizer.words[len(self.inputs.start.words) :]),
             "before": before,
             "after": after,
             "curve": self.looks,
             "passed_over": sorted(run.passed_over),
         }
-        tokenizer = run.tokenizer
-        checkpoint.save(
-            self.out / CHECKPOINT,
-            network,
-            tokenizer.words,
-            tokenizer.vectors,
-            metrics,
-            trained=tokenizer.trained,
-            name=name,
-            parent=self.start.version,
-        )
-        return _finished(self.out / CHECKPOINT)
+        folder, parent = self.out / CHECKPOINT, self.inputs.start.version
+        run_folder.save_checkpoint(folder, network, run.tokenizer, metrics, name, parent)
+        return _finished(folder)
 
     def _look(self) -> None:
         """Measure on the validation part, keep the best weights, and log the figures."""
@@ -250,39 +270,6 @@ class _Training:
     def _save(self) -> None:
         saved = {**self.run.snapshot(), "looks": self.looks, "best": self.best}
         run_folder.write_state(self.out, saved)
-
-
-def _counts(train: Dataset, validation: Dataset | None, replay: Dataset | None) -> dict[str, int]:
-    objects = [about for index in range(len(train)) for about in train.objects(index)]
-    return {
-        "pictures": len(train),
-        "labels": len(objects),
-        "clicked": sum(bool(about.clicks) for about in objects),
-        "with_phrase": sum(bool(about.phrases) for about in objects),
-        "validation_pictures": 0 if validation is None else len(validation),
-        "replay_pictures": 0 if replay is None else len(replay),
-    }
-
-
-def _request(
-    start: Checkpoint,
-    teacher: Checkpoint,
-    train: Dataset,
-    validation: Dataset | None,
-    replay: Dataset | None,
-    recipe: FineTuneRecipe,
-) -> dict[str, Any]:
-    """What a folder's run is about: only a call for the same may resume it."""
-    changeable = {"minutes", "threads", "device", "gpu_share", "save_seconds"}
-    values = dataclasses.asdict(recipe)
-    return {
-        "champion": start.version,
-        "base": teacher.version,
-        "train": _digest(train),
-        "validation": "" if validation is None else _digest(validation),
-        "replay": "" if replay is None else f"{len(replay)} pictures",
-        "recipe": {key: value for key, value in values.items() if key not in changeable},
-    }
 
 
 def _digest(dataset: Dataset) -> str:

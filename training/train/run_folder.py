@@ -97,19 +97,25 @@ def export(
     exports = folder / EXPORTS
     target = exports / f"step-{step:06d}"
     if not target.exists():
-        checkpoint.save(
-            target,
-            network,
-            tokenizer.words,
-            tokenizer.vectors,
-            metrics,
-            trained=tokenizer.trained,
-            name=folder.name,
-            parent=parent,
-        )
+        save_checkpoint(target, network, tokenizer, metrics, folder.name, parent)
     point(folder / LATEST, target)
     for old in sorted(exports.glob("step-*"))[: -KEPT - 1]:
         shutil.rmtree(old)
+
+
+def save_checkpoint(
+    folder: Path,
+    network: PhraseClick,
+    tokenizer: Tokenizer,
+    metrics: Mapping[str, Any],
+    name: str,
+    parent: str | None,
+) -> None:
+    """Write a network with its words as a checkpoint."""
+    words, vectors, trained = tokenizer.words, tokenizer.vectors, tokenizer.trained
+    checkpoint.save(
+        folder, network, words, vectors, metrics, trained=trained, name=name, parent=parent
+    )
 
 
 def point(link: Path, target: Path) -> None:

@@ -233,10 +233,9 @@ def test_base_data_have_their_share_of_every_step(
     made = fine_tune(unlearned, team, None, out=tmp_path / "a", recipe=recipe, replay=held_out)
     # then
     assert checkpoint.load(made.folder).metrics["metrics"]["data"]["replay_pictures"] == 2
-    training = module._Training(
-        checkpoint.load(unlearned), checkpoint.load(unlearned), team, None, held_out,
-        tmp_path / "b", recipe,
-    )  # fmt: skip
+    champion = checkpoint.load(unlearned)
+    inputs = module._Inputs(champion, champion, team, None, held_out, recipe)
+    training = module._Training(inputs, tmp_path / "b")
     keys = [key for step in range(30) for key in training.run.batches.make(step, 64).keys]
     replayed = sum(key in ("picture-4", "picture-5") for key in keys) / len(keys)
     assert 0.3 < replayed < 0.7
