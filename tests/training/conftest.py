@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import tarfile
@@ -17,9 +18,12 @@ from PIL import Image, ImageDraw
 
 from model import checkpoint
 from model.config import ModelConfig
+from model.network.blocks import fold_norms
 from model.network.phraseclick import PhraseClick
 from training.data.sample import Record, RecordDataset, Sample
 from training.errors import DataError
+from training.train.loop import Run
+from training.train.optimization import Average, make_optimizer
 from training.train.recipe import Recipe, read_stages
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
@@ -175,6 +179,17 @@ def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "unlearned"
     checkpoint.save(path, PhraseClick(config).eval(), words, vectors, {"categories": ["dog"]})
     return path
+
+
+def without_norms(run: Run) -> None:
+    """Fold the norms of a run that has not begun, so that its pictures do not see each other."""
+    fold_norms(run.network)
+    for parameter in run.network.parameters():
+        parameter.requires_grad_(True)
+    # Its checkpoints do not fit its configuration, so none is loaded to calibrate it.
+    run.val = None
+    run.average = Average(run.network, copy.deepcopy(run.network), run.recipe.train.ema)
+    run.optimizer = make_optimizer(run.network, run.recipe.train)
 
 
 class Pictures(RecordDataset[Record]):

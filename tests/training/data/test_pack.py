@@ -51,25 +51,20 @@ def test_skips_and_counts_a_sample_without_masks(
     assert dataset[0].key == "b"
 
 
-def test_names_the_sample_whose_masks_have_another_size(
+def test_names_the_sample_that_cannot_be_read(
     make_shard: Callable[..., Path], make_members: Members
 ) -> None:
+    # given masks of another size than the picture, and a torn picture
     grey = np.full((20, 30, 3), 99, np.uint8)
-    odd = make_members(grey, np.ones((21, 30), np.uint8), [(1, "cat", False)])
-    dataset = PackDataset([make_shard([("odd", odd)])])
-    with pytest.raises(DataError, match=r"odd.*30x21.*30x20"):
-        dataset[0]
-
-
-def test_names_the_sample_that_cannot_be_decoded(
-    make_shard: Callable[..., Path], make_members: Members
-) -> None:
-    grey = np.full((20, 30, 3), 99, np.uint8)
-    torn = make_members(grey, np.ones((20, 30), np.uint8), [(1, "cat", False)])
+    odd, torn = (
+        make_members(grey, np.ones((height, 30), np.uint8), [(1, "cat", False)])
+        for height in (21, 20)
+    )
     torn["webp"] = torn["webp"][:20]
-    dataset = PackDataset([make_shard([("torn", torn)])])
-    with pytest.raises(DataError, match="torn"):
-        dataset[0]
+    dataset = PackDataset([make_shard([("odd", odd), ("torn", torn)])])
+    for index, message in enumerate((r"odd.*30x21.*30x20", "torn")):
+        with pytest.raises(DataError, match=message):
+            dataset[index]
 
 
 def test_reads_jpeg_and_phrases_of_people_too(

@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from training.data import Dataset, Expression, Sample, SampleObject
-from training.evaluation.protocol import Answer, ClickPoint, Mask
+from training.evaluation.cases import Case
+from training.evaluation.measurement import Result
+from training.evaluation.protocol import Answer, ClickPoint, Mask, Trajectory
 
 DOG, OTHER_DOG, CAT = SampleObject(1, "dog"), SampleObject(2, "dog"), SampleObject(3, "cat")
 
@@ -34,6 +36,20 @@ def sample(
         image[box] = colour
     instances[:2] = -1
     return Sample(key, source, image, instances, tuple(objects), tuple(expressions))
+
+
+def result(
+    ious: Sequence[float],
+    category: str | None = "dog",
+    source: str = "voc",
+    *,
+    area: float = 0.1,
+    index: int = 0,
+) -> Result:
+    """The result of a case that took this trajectory."""
+    clicks = tuple((float(n), 0.5, n == 0) for n in range(len(ious)))
+    trajectory = Trajectory(tuple(ious), tuple(5.0 for _ in ious), clicks)
+    return Result(Case(index, source, (1,), category, category or ""), "key", area, trajectory)
 
 
 class Scripted:

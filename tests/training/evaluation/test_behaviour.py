@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.evaluation.conftest import result
 from training.data import PackDataset, Sample
 from training.evaluation.behaviour import (
     EVERYWHERE,
@@ -21,9 +22,8 @@ from training.evaluation.behaviour import (
     least_step,
     tally,
 )
-from training.evaluation.cases import Case, cases_of
-from training.evaluation.measurement import Result
-from training.evaluation.protocol import Answer, ClickPoint, Mask, Trajectory
+from training.evaluation.cases import cases_of
+from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.prompts.vocabulary import COLOURS
 
 Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
@@ -175,15 +175,10 @@ def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
     assert {finding.picture for finding in asked.findings} == {0, 1, 2}
 
 
-def trajectory(*ious: float, source: str = "voc", index: int = 0) -> Result:
-    clicks = tuple((float(n), 1.0, n % 2 == 0) for n in range(len(ious)))
-    return Result(Case(index, source, (1,), None, ""), "key", 0.1, Trajectory(ious, ious, clicks))
-
-
 def test_the_least_gain_of_ten_clicks_is_found() -> None:
     rising = tuple(0.5 + 0.04 * k for k in range(10))
     falling_once = (*rising[:5], rising[4] - 0.02, *rising[6:])
-    found_all = least_step([trajectory(*rising), trajectory(*falling_once, source="coco", index=1)])
+    found_all = least_step([result(rising), result(falling_once, source="coco", index=1)])
     assert found_all["voc"]["mean"] == pytest.approx(0.04)
     assert found_all["coco"]["mean"] == pytest.approx(-0.02)
     assert found_all[EVERYWHERE]["mean"] == pytest.approx(0.01)
@@ -193,13 +188,13 @@ def test_aims_are_held_against_mean_or_interval() -> None:
     table = tally([Finding(Probe.GAIN, "voc", value, n) for n, value in enumerate([0.1, -0.05])])
     alone = [Finding(Probe.ALONE, "voc", 0.75, n) for n in range(5)]
     table |= tally([*alone, *(Finding(Probe.ALONE, "coco", 0.1, n) for n in range(5))])
-    result = judged(table)
-    gain = result[Probe.GAIN]["voc"]
+    goals = judged(table)
+    gain = goals[Probe.GAIN]["voc"]
     assert gain["mean"] > 0
     assert gain["certain"]
     assert not gain["reached"], "its interval holds zero"
-    assert result[Probe.ALONE]["voc"]["reached"]
-    assert "aim" not in result[Probe.ALONE]["coco"]
+    assert goals[Probe.ALONE]["voc"]["reached"]
+    assert "aim" not in goals[Probe.ALONE]["coco"]
 
 
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:

@@ -7,25 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.training.evaluation.conftest import result
 from training.errors import DataError
-from training.evaluation.cases import Case, cases_of
+from training.evaluation.cases import cases_of
 from training.evaluation.evaluation import write_csv, write_json
 from training.evaluation.figures import comparisons, report, summary
-from training.evaluation.measurement import Measurement, Result, Run
-from training.evaluation.protocol import Trajectory
-
-
-def result(
-    ious: tuple[float, ...],
-    category: str | None = "dog",
-    source: str = "voc",
-    *,
-    area: float = 0.1,
-    index: int = 0,
-) -> Result:
-    clicks = tuple((0.5, 0.5, number == 0) for number in range(len(ious)))
-    trajectory = Trajectory(ious, tuple(5.0 for _ in ious), clicks)
-    return Result(Case(index, source, (1,), category, category or ""), "key", area, trajectory)
+from training.evaluation.measurement import Measurement, Run
 
 
 def test_figures_of_known_courses() -> None:

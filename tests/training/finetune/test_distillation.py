@@ -24,6 +24,19 @@ def distillation(run: Run, tmp_path: Path) -> Distillation:
     return Distillation(base, run.tokenizer, run.device)
 
 
+def changed(run: Run) -> Run:
+    """The run with another decoder."""
+    run.network.eval()
+    with torch.no_grad():
+        for parameter in run.network.decoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return run
+
+
+def losses(run: Run, distillation: Distillation, *steps: int) -> list[float]:
+    return [float(loss(run, distillation, step).detach()) for step in steps]
+
+
 def loss(run: Run, distillation: Distillation, step: int) -> torch.Tensor:
     batch = run.batches.make(step, 96).to(run.device)
     features = run.network.encode(batch.image)
@@ -31,20 +44,14 @@ def loss(run: Run, distillation: Distillation, step: int) -> torch.Tensor:
 
 
 def test_an_unchanged_network_has_no_loss(run: Run, distillation: Distillation) -> None:
-    # given / when
     run.network.eval()
-    losses = [float(loss(run, distillation, step).detach()) for step in range(6)]
-    # then (weights on disk are halves of floats, so not to the last bit)
-    assert max(losses) < 1e-4
+    # (weights on disk are halves of floats, so not to the last bit)
+    assert max(losses(run, distillation, *range(6))) < 1e-4
 
 
 def test_a_changed_network_is_pulled_back(run: Run, distillation: Distillation) -> None:
     # given a network that was changed
-    run.network.eval()
-    with torch.no_grad():
-        for parameter in run.network.decoder.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    before = [float(loss(run, distillation, step).detach()) for step in range(4)]
+    before = losses(changed(run), distillation, *range(4))
     assert min(before) > 1e-3
     # when it learns from the base model alone
     optimizer = torch.optim.Adam(run.network.parameters(), 2e-3)
@@ -53,28 +60,16 @@ def test_a_changed_network_is_pulled_back(run: Run, distillation: Distillation) 
         loss(run, distillation, step % 4).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     # then its answers come near again
-    after = [float(loss(run, distillation, step).detach()) for step in range(4)]
-    assert sum(after) < 0.5 * sum(before)
+    assert sum(losses(run, distillation, *range(4))) < 0.5 * sum(before)
 
 
 def test_only_every_nth_step_rehearses(run: Run, distillation: Distillation) -> None:
-    # given
     distillation.every = 3
-    run.network.eval()
-    with torch.no_grad():
-        for parameter in run.network.decoder.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    # when
-    losses = [float(loss(run, distillation, step).detach()) for step in range(6)]
-    # then
-    assert [value > 0 for value in losses] == [True, False, False, True, False, False]
+    rehearsed = [value > 0 for value in losses(changed(run), distillation, *range(6))]
+    assert rehearsed == [True, False, False, True, False, False]
 
 
 def test_the_questions_depend_on_the_step_alone(run: Run, distillation: Distillation) -> None:
-    run.network.eval()
-    with torch.no_grad():
-        next(run.network.decoder.parameters()).add_(1.0)
-    first = [float(loss(run, distillation, step).detach()) for step in (1, 2)]
-    again = [float(loss(run, distillation, step).detach()) for step in (2, 1)]
-    assert first == again[::-1]
+    first = losses(changed(run), distillation, 1, 2)
+    assert losses(run, distillation, 2, 1) == first[::-1]
     assert first[0] != first[1]

@@ -61,6 +61,13 @@ def same(one: FineTuned, other: FineTuned) -> bool:
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def learned(*data: Any, **options: Any) -> tuple[FineTuned, list[float]]:
+    """A candidate, and the progress that was said on the way."""
+    ticks: list[float] = []
+    made = fine_tune(*data, tick=lambda done, figures: ticks.append(done), **options)
+    return made, ticks
+
+
 class StopError(Exception):
     """Somebody cancels."""
 
@@ -81,12 +88,10 @@ def test_a_candidate_says_where_it_comes_from_and_leaves_the_champion_alone(
 ) -> None:
     # given
     before = contents(unlearned)
-    ticks: list[float] = []
     # when
-    made = fine_tune(
-        unlearned, team, held_out, out=tmp_path / "out", recipe=TINY, name="harbour",
-        tick=lambda done, figures: ticks.append(done),
-    )  # fmt: skip
+    made, ticks = learned(
+        unlearned, team, held_out, out=tmp_path / "out", recipe=TINY, name="harbour"
+    )
     # then
     assert contents(unlearned) == before
     loaded, champion = checkpoint.load(made.folder), checkpoint.load(unlearned)
@@ -131,29 +136,24 @@ def test_it_stops_before_the_next_step_and_goes_on_as_if_nothing_had_happened(
     # given
     whole = fine_tune(unlearned, team, held_out, out=tmp_path / "whole", recipe=CAREFUL)
     # when it is cancelled after its third step
+    there: dict[str, Any] = {"out": tmp_path / "stopped", "recipe": CAREFUL}
     ticks: list[float] = []
     with pytest.raises(StopError):
         fine_tune(
-            unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL,
-            check=stop_after(3), tick=lambda done, figures: ticks.append(done),
+            unlearned, team, held_out, check=stop_after(3),
+            tick=lambda done, figures: ticks.append(done), **there,
         )  # fmt: skip
     # then no further step was made
     assert ticks == [0.25, 0.5, 0.75]
     assert not (tmp_path / "stopped" / "checkpoint").exists()
     # and the same call ends as the undisturbed one, without doing those steps again
-    again: list[float] = []
-    stopped = fine_tune(
-        unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL,
-        tick=lambda done, figures: again.append(done),
-    )  # fmt: skip
+    stopped, again = learned(unlearned, team, held_out, **there)
     assert again == [1.0]
     assert same(whole, stopped)
     scores = [[look["score"] for look in made.metrics["curve"]] for made in (stopped, whole)]
     assert scores[0] == scores[1]
     # and once more: it is done
-    assert fine_tune(
-        unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL, check=stop_after(0)
-    ) == stopped  # fmt: skip
+    assert fine_tune(unlearned, team, held_out, check=stop_after(0), **there) == stopped
 
 
 def test_other_labels_start_from_the_beginning(
@@ -164,11 +164,7 @@ def test_other_labels_start_from_the_beginning(
         fine_tune(unlearned, team, None, out=tmp_path / "a", recipe=TINY, check=stop_after(2))
     # when there are fewer labels
     fewer = Without(team, [0])
-    ticks: list[float] = []
-    made = fine_tune(
-        unlearned, fewer, None, out=tmp_path / "a", recipe=TINY,
-        tick=lambda done, figures: ticks.append(done),
-    )  # fmt: skip
+    made, ticks = learned(unlearned, fewer, None, out=tmp_path / "a", recipe=TINY)
     # then nothing of the old run is in it
     assert len(ticks) == 4
     assert same(made, fine_tune(unlearned, fewer, None, out=tmp_path / "b", recipe=TINY))
@@ -338,10 +334,6 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(
                 break
     assert not (killed / "checkpoint").exists()
     # then the same call goes on with it
-    ticks: list[float] = []
-    made = fine_tune(
-        unlearned, team, None, out=killed, recipe=recipe,
-        tick=lambda done, figures: ticks.append(done),
-    )  # fmt: skip
+    made, ticks = learned(unlearned, team, None, out=killed, recipe=recipe)
     assert 0 < len(ticks) < 8
     assert same(made, whole)

@@ -59,9 +59,7 @@ def test_just_as_good_is_not_better() -> None:
     assert not ruling.passed
     assert ruling.reason.startswith("Not surely better on the project's held-out labels")
     assert ruling.reason.endswith("champion-1 stays.")
-    assert {
-        comparison.says for comparisons in ruling.comparisons.values() for comparison in comparisons
-    } == {"same"}
+    assert {row.says for rows in ruling.comparisons.values() for row in rows} == {"same"}
 
 
 def test_better_on_the_projects_own_and_the_same_elsewhere_passes() -> None:
@@ -116,11 +114,9 @@ def test_few_cases_do_not_hide_harm() -> None:
         return (8.0, 0.0, 0.0, 0.0) if outcome.picture == 0 else outcome.champion
 
     general = changed(same(10), one_lost)
-    lost = [o.candidate[1] - o.champion[1] for o in general if o.mode == "clicks+phrase"]
-    assert (
-        estimate(lost, [o.picture for o in general if o.mode == "clicks+phrase"], few=True).high
-        >= 0
-    )
+    clicked = [o for o in general if o.mode == "clicks+phrase"]
+    lost = [o.candidate[1] - o.champion[1] for o in clicked]
+    assert estimate(lost, [o.picture for o in clicked], few=True).high >= 0
     # when
     ruling = ruled(changed(same(), plus(-1.0, 0.05)), general, VETO)
     # then

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import read_recipe
-from tests.training.without_norms import without_norms
+from tests.training.conftest import read_recipe, without_norms
 from training.data import PackDataset
 from training.data.batches import Batches
 from training.errors import RecipeError
@@ -26,10 +25,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from tests.training.without_norms import without_norms
+from tests.training.conftest import read_recipe, without_norms
 from training.train.loop import Run
 from training.train.distributed import joined
-from tests.training.conftest import read_recipe
 
 torch.set_num_threads(1)
 recipe, out, data = (Path(each) for each in sys.argv[1:4])
