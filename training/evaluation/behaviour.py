@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from training.data import Dataset, Sample, Tolerant
-from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, key_of, target_of, word_of
+from training.data import Dataset, Sample
+from training.evaluation.cases import Case, ids_of_kind, key_of, opened, word_of
 from training.evaluation.figures import shown
 from training.evaluation.measurement import Method, Result
 from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, next_click, overlap
@@ -95,33 +95,20 @@ class BehaviourTests:
         """cases: one per object, from `cases_of` for "clicks"."""
         self.findings: list[Finding] = []
         self._method = method
-        self._dataset = Tolerant(dataset)
+        self._dataset = dataset
         self._cases = cases
         self._asked: set[tuple[Any, ...]] = set()
 
     def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Run every test that applies to each case."""
-        sample: Sample | None = None
-        answer: Answer | None = None
-        index = -1
-        for number, case in enumerate(self._cases, 1):
-            if case.index != index:
-                sample, answer, index = self._dataset.get(case.index), None, case.index
-            if sample is not None:
-                target = target_of(sample, case)
-                if target.pixels >= FEWEST_PIXELS:
-                    answer = answer or self._method.look_at(sample, key_of(sample, case.index))
-                    self._ask(answer, sample, case, target)
-            if progress:
-                progress(number, len(self._cases))
-
-    def _ask(self, answer: Answer, sample: Sample, case: Case, target: Target) -> None:
-        centre = next_click(target)
-        assert centre is not None
-        asked = _Asked(answer, sample, case, target, centre)
-        for test in (_phrase, self._alone, _garment, self._siblings, _negative):
-            for probe, value in test(asked):
-                self.findings.append(Finding(probe, case.source, value, case.index))
+        for case, sample, target in opened(self._dataset, self._cases, progress):
+            answer = self._method.look_at(sample, key_of(sample, case.index))
+            centre = next_click(target)
+            assert centre is not None
+            asked = _Asked(answer, sample, case, target, centre)
+            for test in (_phrase, self._alone, _garment, self._siblings, _negative):
+                for probe, value in test(asked):
+                    self.findings.append(Finding(probe, case.source, value, case.index))
 
     def _alone(self, asked: _Asked) -> Iterator[tuple[Probe, float]]:
         """The phrase without a click, once per question.

@@ -22,9 +22,9 @@ from scipy import optimize
 from model import checkpoint
 from model.confidence import METRIC, Calibration
 from model.predictor import Click, Predictor
-from training.data import Dataset, Tolerant
+from training.data import Dataset
 from training.errors import DataError
-from training.evaluation.cases import FEWEST_PIXELS, Case, cases_of, key_of, target_of
+from training.evaluation.cases import Case, cases_of, key_of, opened
 from training.evaluation.protocol import next_click, overlap
 
 BINS = 10
@@ -132,18 +132,9 @@ def _first_clicks(
 
     Empty masks and pictures that cannot be read are left out.
     """
-    samples = Tolerant(dataset)
     scores: list[float] = []
     ious: list[float] = []
-    for number, case in enumerate(cases, 1):
-        if progress:
-            progress(number, len(cases))
-        sample = samples.get(case.index)
-        if sample is None:
-            continue
-        target = target_of(sample, case)
-        if target.pixels < FEWEST_PIXELS:
-            continue
+    for case, sample, target in opened(dataset, cases, progress):
         spot = next_click(target)
         assert spot is not None
         embedding = predictor.encode(sample.image, key_of(sample, case.index))

@@ -7,12 +7,12 @@ phrase; alone it asks for all objects with this name in the picture, as one case
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.sample import Dataset, Sample, SampleObject
+from training.data import Dataset, Sample, SampleObject, Tolerant
 from training.evaluation.protocol import CLICKS_FIRST, Mode, Target
 from training.prompts.vocabulary import concept_of, words_for
 
@@ -82,6 +82,27 @@ def cases_of(
 def target_of(sample: Sample, case: Case) -> Target:
     """The target of a case in its picture."""
     return Target(sample.mask(*case.ids), sample.void, case.phrase)
+
+
+def opened(
+    dataset: Dataset, cases: Sequence[Case], progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[Case, Sample, Target]]:
+    """Each case whose picture can be read and whose target is no speck, with both.
+
+    progress: called after each case with the number of cases so far and of all.
+    """
+    samples = Tolerant(dataset)
+    sample: Sample | None = None
+    index = -1
+    for done, case in enumerate(cases, 1):
+        if case.index != index:
+            sample, index = samples.get(case.index), case.index
+        if sample is not None:
+            target = target_of(sample, case)
+            if target.pixels >= FEWEST_PIXELS:
+                yield case, sample, target
+        if progress:
+            progress(done, len(cases))
 
 
 def key_of(sample: Sample, index: int) -> str:

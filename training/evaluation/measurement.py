@@ -195,8 +195,8 @@ class Measurement:
             sample = self.dataset.get(index)
             for run in self.runs:
                 for case in here[index, run.mode]:
-                    if sample is not None and self._can_be_asked(sample, case, run.mode):
-                        self.results[run].append(self._result(run, sample, case))
+                    if sample is not None:
+                        self._ask(run, sample, case)
                     done += 1
                     if progress:
                         progress(done, self.asked)
@@ -214,24 +214,20 @@ class Measurement:
         self._follow(run, kept, target_of(sample, result.case), result.case)
         return sample, masks
 
-    def _can_be_asked(self, sample: Sample, case: Case, mode: Mode) -> bool:
-        """Whether the target is no speck. Also runs the self-check of its protocol."""
+    def _ask(self, run: Run, sample: Sample, case: Case) -> None:
+        """Run a case, unless its target is a speck."""
         target = target_of(sample, case)
         # A phrase for something absent is a case too; its right answer is an empty mask.
-        least = FEWEST_PIXELS if case.ids or mode != "phrase" else 0
-        if target.pixels < least:
+        if target.pixels < FEWEST_PIXELS and (case.ids or run.mode != "phrase"):
             self.specks += 1
-            return False
-        self._check(target, case, mode)
-        return True
+            return
+        self._check(target, case, run.mode)
+        trajectory = self._follow(run, self._answer(run, sample, case), target, case)
+        area = target.pixels / target.mask.size
+        self.results[run].append(Result(case, sample.key, area, trajectory))
 
     def _answer(self, run: Run, sample: Sample, case: Case) -> Answer:
         return run.method.look_at(sample, key_of(sample, case.index), case.category or "")
-
-    def _result(self, run: Run, sample: Sample, case: Case) -> Result:
-        target = target_of(sample, case)
-        trajectory = self._follow(run, self._answer(run, sample, case), target, case)
-        return Result(case, sample.key, target.pixels / target.mask.size, trajectory)
 
     def _follow(self, run: Run, answer: Answer, target: Target, case: Case) -> Trajectory:
         return follow(
