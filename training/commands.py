@@ -102,7 +102,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from training.evaluation.evaluation import main, remarks, tables
+    from training.evaluation.evaluation import main, remarks, tables, write_csv, write_json
     from training.evaluation.protocol import MODES
 
     wanted = mode or ["clicks"]
@@ -123,10 +123,12 @@ def evaluate(
             at_least=at_least,
             probes=probes,
             device=device,
-            json_file=json,
-            csv_file=csv,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if json is not None:
+        write_json(json, figures)
+    if csv is not None:
+        write_csv(csv, figures)
     for table in tables(figures):
         console.print(table)
     for remark in remarks(figures):

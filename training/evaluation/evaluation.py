@@ -180,8 +180,6 @@ def main(
     at_least: int = 10,
     probes: bool = False,
     device: str = "auto",
-    json_file: Path | None = None,
-    csv_file: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint ("shipped" or a directory) and return the report.
@@ -194,8 +192,8 @@ def main(
     lower bound. probes: also run the behaviour tests (behaviour.py) on the first checkpoint.
     progress: called with the number done and the total.
 
-    An interrupt (Ctrl-C) ends the measurement but not the report, which covers the cases until
-    then; "complete" is then false. Raises DataError.
+    An interrupt (Ctrl-C) ends the measurement; the report covers the cases until then, and its
+    "complete" is false. Raises DataError.
     """
     dataset = open_dataset(list(data))
     if not 1 <= at_least <= MOST:
@@ -222,7 +220,7 @@ def main(
         measurement.ask_all(forward(0))
         pairs.ask_all(forward(measurement.asked))
         complete = True
-    figures = {
+    return {
         **_figures(measurement, runs[0]),
         "further": [_figures(measurement, run) for run in runs[1:] if measurement.results[run]],
         "comparisons": comparisons(measurement),
@@ -243,11 +241,6 @@ def main(
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         },
     }
-    if json_file:
-        write_json(json_file, figures)
-    if csv_file:
-        write_csv(csv_file, figures)
-    return figures
 
 
 def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:

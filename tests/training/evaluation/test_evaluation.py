@@ -18,7 +18,7 @@ import pytest
 
 from model import checkpoint
 from training.errors import DataError
-from training.evaluation.evaluation import main
+from training.evaluation.evaluation import main, write_csv, write_json
 from training.evaluation.measurement import Checkpoint
 from training.evaluation.protocol import MODES, Mode
 
@@ -35,15 +35,15 @@ def test_every_mode_writes_its_figures(
 ) -> None:
     # given / when
     seen: list[tuple[int, int]] = []
-    main(
+    figures = main(
         unlearned,
         data=[shard],
         modes=[mode],
         limit=2,
-        json_file=tmp_path / "figures.json",
-        csv_file=tmp_path / "cases.csv",
         progress=lambda done, total: seen.append((done, total)),
     )
+    write_json(tmp_path / "figures.json", figures)
+    write_csv(tmp_path / "cases.csv", figures)
     # then it is what other programs read
     written = json.loads((tmp_path / "figures.json").read_text())
     assert written["mode"] == mode
@@ -122,20 +122,15 @@ def test_probes_join_the_report(unlearned: Path, shard: Path) -> None:
     assert "one more click, the least of the gains from 1 to 10" in tests
 
 
-def test_an_interrupt_reports_what_was_asked_till_then(
-    unlearned: Path, shard: Path, tmp_path: Path
-) -> None:
+def test_an_interrupt_reports_what_was_asked_till_then(unlearned: Path, shard: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
-    figures = main(
-        unlearned, data=[shard], at_least=1, json_file=tmp_path / "figures.json", progress=interrupt
-    )
+    figures = main(unlearned, data=[shard], at_least=1, progress=interrupt)
     assert figures["cases"] == 4
     assert figures["complete"] is False
     assert figures["asked"] == 18
-    assert json.loads((tmp_path / "figures.json").read_text())["cases"] == 4
 
 
 @pytest.mark.parametrize(
