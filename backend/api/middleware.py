@@ -11,7 +11,7 @@ something:
 - The body must be announced as JSON, which a form or a plain ``fetch`` of another site cannot do
   without asking first (and nothing here answers that question).
 - A browser says which site a request comes from, in ``Origin`` and ``Sec-Fetch-Site``. It must be
-  this one. Label Studio and scripts send neither.
+  this one, unless a link is followed. Label Studio and scripts send neither.
 - The name in ``Host`` must be one of this backend. A site could otherwise have its own name resolve
   to this address (DNS rebinding), and its pages would count as pages of this backend.
 """
@@ -50,6 +50,7 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _JSON_ROUTES = ("/setup", "/predict", "/webhook", "/versions", "/api/")
 # Its forms have a token of their own, and a refusal is a page (web.rendering).
 _DASHBOARD = "/dashboard"
+_FORM = "application/x-www-form-urlencoded"
 
 _UNKNOWN_NAME = (
     "This backend does not know itself under this host name. If the name is right, the admin can "
@@ -58,6 +59,7 @@ _UNKNOWN_NAME = (
 _NOT_KNOWN = "This backend asks for a user and a password: give them where it is connected."
 _ELSEWHERE = "This came from another site's page, so nothing was done."
 _NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
+_NOT_FORM = "Send it as the dashboard's own forms do: as application/x-www-form-urlencoded."
 
 _UNFORESEEN = "The backend failed on this request; its log holds the cause."
 _ROUTES = frozenset({"/health", "/setup", "/predict", "/webhook", "/metrics", "/versions"})
@@ -117,8 +119,12 @@ class Guard:
                 return refused
         elif path != "/health" and not self._logged_in(headers):
             return unauthorized(_NOT_KNOWN)
-        if scope["method"] in _READS or path.startswith(f"{_DASHBOARD}/"):
-            return None
+        if scope["method"] in _READS:
+            loads = _is_foreign(headers) and not _is_link(headers)
+            return Refusal(403, _ELSEWHERE) if loads and path != "/health" else None
+        if path.startswith(f"{_DASHBOARD}/"):
+            # Of other kinds of forms, each part would be read in any encoding that it names.
+            return None if _kinds(headers) <= {_FORM} else Refusal(415, _NOT_FORM)
         if not same_site(headers):
             return Refusal(403, _ELSEWHERE)
         if path.startswith(_JSON_ROUTES) and not is_json(headers):
@@ -231,11 +237,16 @@ _RELOAD_S = 5.0
 
 def same_site(headers: Headers) -> bool:
     """Whether the request comes from our own page or from a program, as far as the browser says."""
-    if set(headers.getlist("sec-fetch-site")) - {"none", "same-origin"}:
+    if _is_foreign(headers):
         return False
     # A proxy may have changed the host of the request; no other page can set these headers.
     hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
     return all(_netloc(origin) in hosts for origin in headers.getlist("origin"))
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that another site's page asks."""
+    return bool(set(headers.getlist("sec-fetch-site")) - {"none", "same-origin"})
 
 
 def _netloc(origin: str) -> str:
@@ -245,9 +256,21 @@ def _netloc(origin: str) -> str:
         return ""
 
 
+def _is_link(headers: Headers) -> bool:
+    """Whether a browser follows a link, from any site, and shows the answer in a window of its own.
+    What a page of another site loads into itself could tell it what is here."""
+    shown = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return shown == ("navigate", "document")
+
+
+def _kinds(headers: Headers) -> set[str]:
+    """What the body is announced as, without parameters."""
+    return {kind.partition(";")[0].strip().casefold() for kind in headers.getlist("content-type")}
+
+
 def is_json(headers: Headers) -> bool:
     """Whether the body is announced as JSON, or there is none."""
-    kinds = {kind.partition(";")[0].strip().casefold() for kind in headers.getlist("content-type")}
+    kinds = _kinds(headers)
     no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return kinds == {"application/json"} or (no_body and not any(kinds))
 

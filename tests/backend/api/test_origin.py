@@ -24,7 +24,7 @@ async def _answer(request: Any) -> PlainTextResponse:
 
 
 def client(tmp_path: Path, **settings: Any) -> httpx.AsyncClient:
-    paths = (*ROUTES, "/health", "/docs")
+    paths = (*ROUTES, "/health", "/docs", "/dashboard/training/start")
     app = Starlette(routes=[Route(path, _answer, methods=["GET", "POST"]) for path in paths])
     guard(app, Settings(data=tmp_path, **settings))
     transport = httpx.ASGITransport(app)
@@ -63,6 +63,40 @@ async def test_two_content_types_are_no_json(tmp_path: Path) -> None:
         answer = await http.post("/setup", content=b"{}", headers=headers)
 
     assert answer.status_code == 415
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "kind",
+    [
+        # A page of any site can send it, and Python decodes it in minutes.
+        "multipart/form-data; boundary=x; charset=punycode",
+        "text/plain",
+        "application/json",
+    ],
+)
+async def test_the_dashboard_reads_no_other_forms_than_its_own(tmp_path: Path, kind: str) -> None:
+    async with client(tmp_path) as http:
+        path = "/dashboard/training/start"
+        answer = await http.post(path, content=b"--x--", headers={"Content-Type": kind})
+        own = await http.post(path, data={"project": "1"})
+
+    assert answer.status_code == 415
+    assert own.text == "done"
+
+
+@pytest.mark.anyio
+async def test_a_page_of_another_site_can_link_here_but_load_nothing(tmp_path: Path) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    async with client(tmp_path) as http:
+        image = await http.get("/docs", headers=foreign | {"Sec-Fetch-Dest": "image"})
+        frame = await http.get("/docs", headers=foreign | link | {"Sec-Fetch-Dest": "iframe"})
+        followed = await http.get("/docs", headers=foreign | link)
+        health = await http.get("/health", headers=foreign)
+
+    assert [image.status_code, frame.status_code] == [403] * 2
+    assert [followed.text, health.text] == ["done"] * 2
 
 
 @pytest.mark.anyio
