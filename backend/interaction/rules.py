@@ -6,7 +6,6 @@ last object?"), which is asked through ``touches``.
 
 from collections.abc import Iterator, Sequence
 
-from backend.errors import BackendError
 from backend.interaction.assignment import Assignment, Class, Named, among
 from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.events import Event
@@ -14,7 +13,7 @@ from backend.interaction.label_words import asks_for_all, labels_named, plural
 from backend.interaction.objects import Click, Target
 from backend.interaction.request import Saved, Turn, latest
 from backend.label_studio.controls import BrushControl
-from backend.label_studio.regions import Region
+from backend.label_studio.regions import Region, saved_masks
 
 # Clicks kept for one object; beyond that the oldest no longer count.
 _MAX_CLICKS = 500
@@ -201,15 +200,14 @@ class Rules(Assignment):
         if newest is None or click.box is not None:
             return None
         known = {target.region_id for target in self.task.targets}
-        for region, brush in self._masks_of(newest):
-            if region.id in known or not region.origin.startswith("prediction"):
-                continue
-            try:
-                mask = region.saved_mask()
-            except BackendError:
-                continue
+        predicted = {
+            region.id: (region, brush)
+            for region, brush in self._masks_of(newest)
+            if region.id not in known and region.origin.startswith("prediction")
+        }
+        for region, mask in saved_masks(region for region, _ in predicted.values()):
             if mask[click.cell(mask)]:
-                return self._adopted(newest, region, brush)
+                return self._adopted(newest, *predicted[region.id])
         return None
 
     def _painted_after(self, known: list[Target], of_class: tuple[str, str] | None) -> Target:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from backend.db.packed_mask import PackedMask
-from backend.errors import BackendError
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import new_region_id
 from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
 from backend.label_studio.controls import ImageControls
-from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result
+from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result, saved_masks
 from model.instances import LIMITS, Instance
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.
@@ -90,13 +89,12 @@ def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Insta
     newest = latest(one for one in saved if one.kind == "draft")
     left = list(objects)
     for page in saved if newest is None else [newest]:
-        for shown in page.regions.values():
-            if not left or (shown.width, shown.height) != (left[0].width, left[0].height):
-                continue
-            try:
-                mask = shown.saved_mask()
-            except BackendError:
-                continue
+        alike = (
+            shown
+            for shown in page.regions.values()
+            if left and (shown.width, shown.height) == (left[0].width, left[0].height)
+        )
+        for _, mask in saved_masks(alike):
             left = [instance for instance in left if not _same(instance, mask)]
     return left
 

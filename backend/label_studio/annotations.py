@@ -5,6 +5,7 @@ same :class:`Annotation`.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,9 @@ _OTHER_SHAPES = frozenset(
 _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
 DELETED = frozenset({"ANNOTATIONS_DELETED", "ANNOTATION_DELETED"})
 _MAX_OWNER = 254
+# Processor time for the masks of one annotation: those of hundreds of objects on a large picture
+# take some 20 s. The labels of others wait.
+_DECODING_S = 120.0
 _MAX_SECONDS = 1e9
 
 
@@ -94,8 +98,11 @@ class Annotation:
     def decode_masks(self) -> tuple[list[tuple[Region, PackedMask, int]], dict[str, int]]:
         """Regions with mask and area in pixels; and the number of those left out, by reason."""
         decoded, left_out = [], Counter(self.left_out)
+        ends = time.thread_time() + _DECODING_S
         for region in self.masks:
             try:
+                if time.thread_time() > ends:
+                    raise RequestError("The masks before this one took too long.")
                 mask = region.mask()
             except RequestError:
                 left_out[UNREADABLE] += 1

@@ -7,14 +7,16 @@ plain ``<Brush>`` and its ``<Labels>``, for example, is two items. :func:`parse_
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import RequestError
+from backend.errors import BackendError, RequestError
 from backend.label_studio import rle
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import MAX_ITEMS, clean, whole_number
@@ -30,6 +32,8 @@ from backend.label_studio.shapes import (
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
 _MAX_ID = 128
+# Processor time. A page has hundreds of masks, each of them read in milliseconds.
+_CLICK_S = 5.0
 _RECTANGLES = ("rectangle", "rectanglelabels")
 # Keys of a value that hold pixels: of a brush, of the magic wand's draft, of a bitmask.
 _PIXELS = frozenset(["rle", "touches", "maskDataURL", "imageDataURL"])
@@ -162,6 +166,16 @@ def _with_parts(regions: tuple[Region, ...]) -> tuple[Region, ...]:
         for region in regions
         if region.id not in joined
     )
+
+
+def saved_masks(regions: Iterable[Region]) -> Iterator[tuple[Region, NDArray[np.bool_]]]:
+    """Those masks that can be read while a click waits; see ``Region.saved_mask``."""
+    ends = time.thread_time() + _CLICK_S
+    for region in regions:
+        if time.thread_time() > ends:
+            return
+        with suppress(BackendError):
+            yield region, region.saved_mask()
 
 
 def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region:

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from skimage.draw import polygon as pixels_of_polygon
 from skimage.measure import approximate_polygon, find_contours
 
 from backend.errors import RequestError
@@ -31,11 +30,17 @@ Mask = NDArray[np.bool_]
 # Nobody draws this much in one region; more only costs time.
 _MAX_STROKES = 2_000
 _MAX_STROKE_POINTS = 50_000  # of all strokes together
-# Rows of pixels of all pieces of a stroke that are computed at once, which bounds memory.
-_MAX_ROWS = 2_000_000
+# Rows of pixels that the pieces of all strokes of a region cover together, and its polygons' edges.
+# Those computed at once take some 200 bytes each.
+_MAX_ROWS = 10_000_000
+_ROWS_AT_ONCE = 500_000
+_MAX_CROSSED = 1_000_000
+# In pixels: a centre on the border is inside.
+_ROUNDING = 1e-9
 # A PNG of this many pixels takes 256 MB while it is read. Larger ones are left out.
 _MAX_IMAGE_PIXELS = 1 << 26
 _PNG = "data:image/png;base64,"
+_MAX_IMAGE_CHARACTERS = 16 << 20
 # Percent of the picture; nothing is drawn further away.
 _FAR = 1e6
 _SQUARE = np.ones((3, 3), np.bool_)
@@ -52,8 +57,9 @@ def drawn_over(mask: Mask, strokes: Sequence[Any]) -> Mask:
     """
     drawn = mask.copy()
     height, width = mask.shape
+    left = _MAX_ROWS
     for adds, points, radius in _read(strokes, width, height):
-        _fill(drawn, points, radius, adds)
+        left -= _fill(drawn, points, radius, adds, left)
     return drawn
 
 
@@ -71,7 +77,8 @@ def mask_in_image(url: str, width: int, height: int) -> Mask:
 
     Raises RequestError.
     """
-    if not url.startswith(_PNG) or width * height > _MAX_IMAGE_PIXELS:
+    large = width * height > _MAX_IMAGE_PIXELS or len(url) > _MAX_IMAGE_CHARACTERS
+    if large or not url.startswith(_PNG):
         raise RequestError("A mask's image cannot be read: it is no PNG, or too large.")
     try:
         data = base64.b64decode(url.removeprefix(_PNG), validate=True)
@@ -117,47 +124,51 @@ def _numbers(raw: object, dimensions: int) -> NDArray[np.float64] | None:
     return numbers if sensible and np.abs(numbers).max(initial=0) < _FAR else None
 
 
-def _fill(mask: Mask, points: NDArray[np.float64], radius: float, value: bool) -> None:
-    """Set all pixels within ``radius`` of the line through ``points``."""
+def _fill(mask: Mask, points: NDArray[np.float64], radius: float, value: bool, most: int) -> int:
+    """Set all pixels within ``radius`` of the line through ``points``, as far as its pieces lie on
+    at most ``most`` rows together; returns how many rows those are."""
     starts, ends = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
-    at_once = max(1, int(_MAX_ROWS / (min(2 * radius, mask.shape[0]) + 2)))
-    for first in range(0, len(starts), at_once):
-        some = np.s_[first : first + at_once]
-        _fill_pieces(mask, starts[some], ends[some], radius, value)
+    tops = np.ceil(np.minimum(starts, ends)[:, 1] - radius - 0.5).clip(0)
+    bottoms = np.floor(np.maximum(starts, ends)[:, 1] + radius - 0.5).clip(max=len(mask) - 1)
+    rows = (bottoms - tops + 1).clip(0).astype(np.int64)
+    total = np.cumsum(rows)
+    kept = np.flatnonzero(total <= most)
+    for some in np.split(kept, np.flatnonzero(np.diff(total[kept] // _ROWS_AT_ONCE)) + 1):
+        piece = np.repeat(some, rows[some])
+        row = _counted(tops[some], rows[some])
+        left, right = _spans(starts[piece], ends[piece], row + 0.5, radius)
+        _fill_spans(mask, row, left - 0.5, right - 0.5, value)
+    return int(rows[kept].sum())
 
 
-def _fill_pieces(
+def _counted(first: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """So many numbers from each first one on, one after the other."""
+    skipped = np.cumsum(number) - number
+    return np.arange(number.sum()) + np.repeat(first.astype(np.int64) - skipped, number)
+
+
+def _fill_spans(
     mask: Mask,
-    starts: NDArray[np.float64],
-    ends: NDArray[np.float64],
-    radius: float,
+    row: NDArray[np.int64],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
     value: bool,
 ) -> None:
-    """A piece of a stroke is convex, so it covers one span of each row of pixels."""
-    height, width = mask.shape
-    tops = np.maximum(np.ceil(np.minimum(starts, ends)[:, 1] - radius - 0.5), 0).astype(np.int64)
-    bottoms = np.minimum(np.floor(np.maximum(starts, ends)[:, 1] + radius - 0.5), height - 1)
-    rows = np.maximum(bottoms.astype(np.int64) - tops + 1, 0)
-    total = int(rows.sum())
-    if not total:
-        return
-    piece = np.repeat(np.arange(len(starts)), rows)
-    row = np.arange(total) - np.repeat(np.cumsum(rows) - rows, rows) + tops[piece]
-    left, right = _spans(starts[piece], ends[piece], row + 0.5, radius)
-    first = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
-    after = np.clip(np.floor(right - 0.5) + 1, 0, width).astype(np.int64)
+    """Set the pixels with centres between ``left`` and ``right``, in columns, of each row."""
+    width = mask.shape[1]
+    first = np.ceil(left - _ROUNDING).clip(0, width)
+    after = (np.floor(right + _ROUNDING) + 1).clip(0, width)
     seen = after > first
-    row, first, after = row[seen], first[seen], after[seen]
-    if not len(row):
-        return
-    # Spans as +1 at their start and -1 after their end; their sum counts the spans over a pixel.
-    top, bottom = int(row.min()), int(row.max()) + 1
-    line = width + 1
-    at = (row - top) * line
-    cells = (bottom - top) * line
-    counts = np.bincount(at + first, minlength=cells) - np.bincount(at + after, minlength=cells)
-    covered = np.cumsum(counts.reshape(bottom - top, line), axis=1)[:, :width] > 0
-    mask[top:bottom][covered] = value
+    starts = row[seen] * width + first[seen].astype(np.int64)
+    order = np.argsort(starts, kind="stable")
+    starts = starts[order]
+    ends = np.maximum.accumulate((row[seen] * width + after[seen].astype(np.int64))[order])
+    apart = np.flatnonzero(starts[1:] > ends[:-1]) + 1
+    pixels = mask.reshape(-1)
+    if len(starts):
+        begins, stops = starts[np.append(0, apart)], ends[np.append(apart - 1, -1)]
+        for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True):
+            pixels[begin:stop] = value
 
 
 def _spans(
@@ -266,16 +277,36 @@ def mask_of(parts: Sequence[Any], width: int, height: int) -> Mask:
     """The mask, H,W, of polygons as Label Studio writes them: lists of x and y in percent. Polygons
     that make no sense are left out."""
     mask = np.zeros((height, width), np.bool_)
+    left = _MAX_CROSSED
     for points in parts:
         if not isinstance(points, list) or not 3 <= len(points) <= _MAX_VERTICES:
             continue
         corners = _numbers(points, 2)
-        if corners is None or corners.shape[1] != 2:
-            continue
-        x, y = corners[:, 0] * (width / 100) - 0.5, corners[:, 1] * (height / 100) - 0.5
-        rows, columns = pixels_of_polygon(y, x, mask.shape)
-        mask[rows, columns] = True
+        if corners is not None and corners.shape[1] == 2:
+            left -= _fill_polygon(mask, corners * (width / 100, height / 100) - 0.5, left)
     return mask
+
+
+def _fill_polygon(mask: Mask, corners: NDArray[np.float64], most: int) -> int:
+    """Set the pixels inside a polygon (even-odd rule) and on its border, unless its edges cross
+    more than ``most`` rows; returns how many rows they cross."""
+    (x, y), (x2, y2) = corners.T, np.roll(corners, -1, 0).T
+    upper, lower = np.minimum(y, y2), np.maximum(y, y2)
+    crossed = 0
+    # A row through a corner counts to the edge below it, and then to the one above it: each may
+    # have pixels of the polygon on that row.
+    for row_of in (lambda end: np.ceil(end - _ROUNDING), lambda end: np.floor(end + _ROUNDING) + 1):
+        tops, ends = row_of(upper).clip(0, len(mask)), row_of(lower).clip(0, len(mask))
+        rows = (ends - tops).astype(np.int64)
+        crossed += int(rows.sum())
+        if crossed > most:
+            break
+        edge, row = np.repeat(np.arange(len(rows)), rows), _counted(tops, rows)
+        along = ((row - y[edge]) / (y2 - y)[edge]).clip(0, 1)
+        column = x[edge] + along * (x2 - x)[edge]
+        order = np.lexsort((column, row))
+        _fill_spans(mask, row[order][::2], column[order][::2], column[order][1::2], True)
+    return crossed
 
 
 def _area(ring: NDArray[np.float64]) -> float:

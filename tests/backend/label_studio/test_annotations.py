@@ -17,7 +17,7 @@ from backend.label_studio.annotations import (
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import parse_webhook
-from backend.label_studio.regions import drawn_mask, parse_result
+from backend.label_studio.regions import drawn_mask, parse_result, saved_masks
 from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 
 PICTURE = "/data/upload/1/5c0f86f3-up1.png"
@@ -48,6 +48,17 @@ def test_a_recorded_annotation_is_read_whole(page: Any) -> None:
     assert (mask.width, mask.height) == (400, 300)
     assert area == mask.unpack().sum() > 0
     assert left_out == {}
+
+
+def test_masks_that_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given as many masks as a request holds, each of the largest picture: hours, in which the
+    # labels of others would wait
+    annotation = the_one([region(id="a"), region(id="b")])
+    for time_limit in ("annotations._DECODING_S", "regions._CLICK_S"):
+        monkeypatch.setattr(f"backend.label_studio.{time_limit}", -1.0)
+
+    assert annotation.decode_masks() == ([], {UNREADABLE: 2})
+    assert not list(saved_masks(annotation.masks))
 
 
 def test_clicks_and_phrase_are_no_regions_and_a_box_is_left_out(page: Any) -> None:

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.draw import polygon
 
 from backend.errors import RequestError
 from backend.label_studio.regions import parse_result
@@ -51,6 +53,8 @@ def within(shape: tuple[int, int], points: list[float], thickness: float) -> Mas
 
 
 percent = st.floats(-20, 120, allow_nan=False).map(lambda value: round(value, 2))
+# The middle of a picture of 53x37 is the centre of a pixel.
+within_cells = percent.filter(lambda value: value != 50)
 
 
 @settings(deadline=None, max_examples=60)
@@ -154,12 +158,48 @@ def test_what_a_person_drew_is_thicker_than_what_encoding_moves() -> None:
 
 
 @pytest.mark.timed
+def test_an_outline_of_many_corners_is_filled_at_once() -> None:
+    angles = np.linspace(0, 2 * np.pi, 5_000)
+    radii = np.random.default_rng(1).uniform(40, 50, 5_000)
+    corners = 50 + radii[:, None] * np.stack((np.cos(angles), np.sin(angles)), 1)
+    started = time.perf_counter()
+    mask_of([corners.tolist()], 3000, 2000)
+    assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.timed
 def test_a_long_stroke_on_a_large_picture_is_drawn_at_once() -> None:
     points = np.random.default_rng(1).random(2_000) * 100
     strokes = [stroke(np.sort(points).tolist(), 2.0)]
     started = time.perf_counter()
     drawn_over(np.zeros((2000, 3000), bool), strokes)
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (16_000, 16_000)])
+def test_no_line_takes_more_memory_than_its_picture(size: tuple[int, int]) -> None:
+    # given what no hand draws: each piece from the top to the bottom
+    zigzag = [[i / 500, 100.0 * (i % 2)] for i in range(50_000)]
+    mask = np.zeros(size, bool)
+    tracemalloc.start()
+    # when it is drawn as a stroke, and as a polygon
+    drawn_over(mask, [stroke(np.ravel(zigzag).tolist(), 0.1)])
+    outline = mask_of([zigzag], *size[::-1])
+    # then memory and time are those of a few rows; of the polygon nothing is shown
+    assert tracemalloc.get_traced_memory()[1] < 3 * mask.nbytes + (200 << 20)
+    tracemalloc.stop()
+    assert not outline.any()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(within_cells, within_cells), min_size=3, max_size=9, unique=True))
+def test_a_polygon_holds_the_pixels_inside_it(corners: list[tuple[float, float]]) -> None:
+    drawn = mask_of([[list(corner) for corner in corners]], 53, 37)
+    # then it is what testing each pixel against each edge finds
+    x, y = (np.asarray(corners) * (0.53, 0.37) - 0.5).T
+    expected = np.zeros((37, 53), bool)
+    expected[polygon(y, x, expected.shape)] = True
+    assert (drawn == expected).all()
 
 
 def disc(height: int, width: int, x: float, y: float, radius: float) -> Any:
