@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from tenacity import (
@@ -50,7 +51,7 @@ class LabelStudio(Host):
         return self.patch(f"/api/projects/{project}/", fields)
 
     def ml_backends(self, project: int) -> list[Json]:
-        return list(self.pages("/api/ml/", project=project))
+        return self.listed("/api/ml/", project=project)
 
     def create_ml_backend(self, project: int, url: str, title: str, **fields: Any) -> Json:
         """Connect the backend at ``url``, for interactive use unless ``fields`` say otherwise."""
@@ -64,7 +65,7 @@ class LabelStudio(Host):
         self.delete(f"/api/ml/{backend}")
 
     def webhooks(self, project: int) -> list[Json]:
-        return list(self.pages("/api/webhooks/", project=project))
+        return self.listed("/api/webhooks/", project=project)
 
     def create_webhook(self, project: int, url: str, headers: Mapping[str, str]) -> Json:
         """Send every event of a project, with its payload, to ``url``."""
@@ -115,10 +116,10 @@ class LabelStudio(Host):
             return []
         query = json.dumps({"selectedItems": {"all": False, "included": list(tasks)}})
         params |= {"resolve_uri": "false", "query": query, "page_size": len(tasks)}
-        return list(self.tasks(project, **params))
+        return list(islice(self.tasks(project, **params), len(tasks)))
 
     def predictions(self, task: int) -> list[Json]:
-        return list(self.pages("/api/predictions/", task=task))
+        return self.listed("/api/predictions/", task=task)
 
     def create_prediction(self, task: int, prediction: Json) -> Json:
         return self.post("/api/predictions/", {"task": task, **prediction})
@@ -131,7 +132,7 @@ class LabelStudio(Host):
         self.delete(f"/api/predictions/{prediction}/")
 
     def annotations(self, task: int) -> list[Json]:
-        return list(self.pages(f"/api/tasks/{task}/annotations/"))
+        return self.listed(f"/api/tasks/{task}/annotations/")
 
     def create_annotation(self, task: int, result: Sequence[Json], **fields: Any) -> Json:
         """Submit an annotation, as an annotator's Submit does; fields such as ``lead_time``."""

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Retry, parse_url
 
 from backend.errors import LabelStudioError, TokenError
@@ -49,6 +49,11 @@ _PAGE = 100
 # without masks has less than a megabyte, four tasks with masks some ten.
 _ANNOUNCED_S = 20.0
 _ANNOUNCED_BYTES = 64 << 20
+# For the others: a host or a proxy that is broken must not keep its caller for good.
+_TRUSTED_BYTES = 256 << 20
+_TIMES_SLOWER = 3
+_PART = 1 << 16
+_LIST_S, _MAX_LISTED = 60.0, 10_000
 _MAX_ADDRESS = 500
 _ADDRESS = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(/[\w.~%/-]*)?", re.IGNORECASE)
 
@@ -267,11 +272,22 @@ class Host:
                 body = {items: body}
             if not isinstance(body, dict) or not isinstance(body.get(items), list):
                 raise LabelStudioError(f"Label Studio's list {path} is not as expected.")
-            yield from (item for item in body[items] if isinstance(item, dict))
+            found = [item for item in body[items] if isinstance(item, dict)]
+            yield from found
             total = int(body.get("count", body.get("total")) or 0)
-            if not body[items] or page * _PAGE >= total:
+            if not found or page * _PAGE >= total:
                 return
             page += 1
+
+    def listed(self, path: str, **params: Any) -> list[Json]:
+        """A list that is short. A host that sends page after page does not keep its caller."""
+        ends = time.monotonic() + _LIST_S
+        found = []
+        for item in self.pages(path, **params):
+            found.append(item)
+            if len(found) > _MAX_LISTED or time.monotonic() > ends:
+                raise LabelStudioError(f"Label Studio's list {path} at {self.url} does not end.")
+        return found
 
     def _send(
         self, method: str, url: str, *, signed: bool = False, **options: Any
@@ -280,14 +296,31 @@ class Host:
         try:
             if not self.trusted:
                 return self._send_guarded(method, url, **options)
-            options.setdefault("timeout", _TIMEOUT_S)
+            timeout = options.setdefault("timeout", _TIMEOUT_S)
             # A redirected POST becomes a GET, and the token must not go to another host.
-            return self._session.request(method, url, allow_redirects=False, **options)
-        except requests.RequestException as error:
+            answer = self._session.request(
+                method, url, allow_redirects=False, stream=True, **options
+            )
+            answer._content = self._content(answer, timeout[1])
+            return answer
+        except (requests.RequestException, HTTPError) as error:
             raise LabelStudioError(
                 f"Label Studio at {self.url} could not be reached ({why(error)}). "
                 "Is it running, and can this machine reach it there?"
             ) from None
+
+    def _content(self, answer: requests.Response, timeout_s: float) -> bytes:
+        """The body of an answer, of which each byte may take ``timeout_s``."""
+        ends = time.monotonic() + _TIMES_SLOWER * timeout_s
+        body = bytearray()
+        with answer:
+            while part := answer.raw.read1(_PART, decode_content=True):
+                body += part
+                if len(body) > _TRUSTED_BYTES:
+                    raise LabelStudioError(f"Label Studio at {self.url} answers with too much.")
+                if time.monotonic() > ends:
+                    raise requests.Timeout
+        return bytes(body)
 
     def _send_guarded(
         self, method: str, url: str, *, timeout: object = None, **options: Any

@@ -135,12 +135,12 @@ class _Run:
 
         def unlabeled() -> dict[int, bool]:
             """By task, whether it has predictions; the rest of a task may be megabytes."""
-            tasks = self._label_studio.tasks(self._project.id, resolve_uri="false")
-            return {
-                int(task["id"]): bool(task.get("total_predictions", 1))
-                for task in tasks
-                if not task.get("is_labeled")
-            }
+            found = {}
+            for task in self._label_studio.tasks(self._project.id, resolve_uri="false"):
+                self._progress.check()  # also where a host sends page after page
+                if not task.get("is_labeled"):
+                    found[int(task["id"])] = bool(task.get("total_predictions", 1))
+            return found
 
         predicted = self._call(unlabeled)
         self._left = set(predicted)

@@ -176,7 +176,7 @@ class Round:
                 host.trusted and since is not None and since + _SECOND_LOOK <= self._rounds.now()
             )
             listed: set[int] = set()
-            for page in _batches(host.annotated_tasks(self._project.id), _PAGE):
+            for page in _batches(self._in_time(host.annotated_tasks(self._project.id)), _PAGE):
                 self._pace()
                 marks = {
                     task["id"]: _mark(task) for task in page if isinstance(task.get("id"), int)
@@ -287,6 +287,13 @@ class Round:
             annotation = read_annotation(one, task.get("id"), task.get("data"), self._config)
             if annotation is not None:
                 yield annotation
+
+    def _in_time(self, tasks: Iterable[_T]) -> Iterator[_T]:
+        """Raises _TimeIsUp at the end of the round: a host may send page after page."""
+        for task in tasks:
+            if time.monotonic() > self._ends:
+                raise _TimeIsUp
+            yield task
 
     def _pace(self) -> None:
         """Wait a little. Raises _TimeIsUp at the end of the round."""

@@ -1,7 +1,10 @@
 """Label Studio's API: calls, repetitions, lists in pages, and what a failure says."""
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -59,6 +62,55 @@ def test_a_host_that_does_not_answer_in_time_is_reported(
             LabelStudio(host.url, LEGACY).get("/api/x")
     finally:
         answered.set()
+
+
+def test_an_answer_that_comes_byte_by_byte_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a proxy that is broken: each byte is in time, the whole never
+    monkeypatch.setattr("backend.label_studio.host._TIMEOUT_S", (1.0, 0.3))
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def trickle() -> None:
+        connection = listening.accept()[0]
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            for _ in range(100):
+                time.sleep(0.1)
+                connection.sendall(b" ")
+
+    threading.Thread(target=trickle, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(LabelStudioError, match="did not answer in time"):
+        LabelStudio(url, LEGACY).get("/api/x")
+
+    assert time.monotonic() - started < 5
+    listening.close()
+
+
+def test_an_answer_without_end_is_not_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.label_studio.host._TRUSTED_BYTES", 1000)
+    host.give("/api/x", {"much": "x" * 2000})
+
+    with pytest.raises(LabelStudioError, match="answers with too much"):
+        LabelStudio(host.url, LEGACY).get("/api/x")
+
+
+@pytest.mark.parametrize("limit", ["_MAX_LISTED", "_LIST_S"])
+def test_a_list_without_end_is_not_read(
+    host: Host, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"backend.label_studio.host.{limit}", 0)
+    host.give("/api/ml/", {"count": 10**9, "results": [{"id": 1}]})
+
+    with pytest.raises(LabelStudioError, match="does not end"):
+        LabelStudio(host.url, LEGACY, trusted=False, private=True).ml_backends(1)
+
+
+def test_pages_without_objects_end_a_list(host: Host) -> None:
+    host.give("/api/tasks", {"total": 10**9, "tasks": [1]})
+
+    assert not list(LabelStudio(host.url, LEGACY).tasks(1))
+    assert len(host.calls) == 1
 
 
 def test_a_redirect_is_reported_and_not_followed(host: Host) -> None:
