@@ -141,15 +141,16 @@ def _fill(mask: Mask, points: NDArray[np.float64], radius: float, value: bool, m
     return int(rows[kept].sum())
 
 
-def _counted(first: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counted(first: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
     """So many numbers from each first one on, one after the other."""
     skipped = np.cumsum(number) - number
-    return np.arange(number.sum()) + np.repeat(first.astype(np.int64) - skipped, number)
+    counted: NDArray[np.float64] = np.arange(number.sum()) + np.repeat(first - skipped, number)
+    return counted
 
 
 def _fill_spans(
     mask: Mask,
-    row: NDArray[np.int64],
+    row: NDArray[np.float64],
     left: NDArray[np.float64],
     right: NDArray[np.float64],
     value: bool,
@@ -159,10 +160,10 @@ def _fill_spans(
     first = np.ceil(left - _ROUNDING).clip(0, width)
     after = (np.floor(right + _ROUNDING) + 1).clip(0, width)
     seen = after > first
-    starts = row[seen] * width + first[seen].astype(np.int64)
+    starts = (row * width + first)[seen].astype(np.int64)
     order = np.argsort(starts, kind="stable")
     starts = starts[order]
-    ends = np.maximum.accumulate((row[seen] * width + after[seen].astype(np.int64))[order])
+    ends = np.maximum.accumulate((row * width + after)[seen].astype(np.int64)[order])
     apart = np.flatnonzero(starts[1:] > ends[:-1]) + 1
     pixels = mask.reshape(-1)
     if len(starts):
@@ -295,8 +296,8 @@ def _fill_polygon(mask: Mask, corners: NDArray[np.float64], most: int) -> int:
     crossed = 0
     # A row through a corner counts to the edge below it, and then to the one above it: each may
     # have pixels of the polygon on that row.
-    for row_of in (lambda end: np.ceil(end - _ROUNDING), lambda end: np.floor(end + _ROUNDING) + 1):
-        tops, ends = row_of(upper).clip(0, len(mask)), row_of(lower).clip(0, len(mask))
+    for above in (False, True):
+        tops, ends = _row(upper, above).clip(0, len(mask)), _row(lower, above).clip(0, len(mask))
         rows = (ends - tops).astype(np.int64)
         crossed += int(rows.sum())
         if crossed > most:
@@ -307,6 +308,11 @@ def _fill_polygon(mask: Mask, corners: NDArray[np.float64], most: int) -> int:
         order = np.lexsort((column, row))
         _fill_spans(mask, row[order][::2], column[order][::2], column[order][1::2], True)
     return crossed
+
+
+def _row(end: NDArray[np.float64], above: bool) -> NDArray[np.float64]:
+    """The first row below the end of an edge, or on it unless that row is above's."""
+    return np.floor(end + _ROUNDING) + 1 if above else np.ceil(end - _ROUNDING)
 
 
 def _area(ring: NDArray[np.float64]) -> float:

@@ -170,8 +170,9 @@ class Round:
             self._check_project(host)
             self._live = self._store.live_annotations(self._project)
             total = sum(map(len, self._live.values()))
-            self._may_delete = max(_FEW, int(total * _SHARE))
             since = self.missing_since
+            # While some are missing already, a few each round would soon be all of them.
+            self._may_delete = 0 if since else max(_FEW, int(total * _SHARE))
             self._confirmed = (
                 host.trusted and since is not None and since + _SECOND_LOOK <= self._rounds.now()
             )

@@ -176,15 +176,14 @@ def test_a_long_stroke_on_a_large_picture_is_drawn_at_once() -> None:
     assert time.perf_counter() - started < 1.0
 
 
-@pytest.mark.parametrize("size", [(3000, 4000), (16_000, 16_000)])
-def test_no_line_takes_more_memory_than_its_picture(size: tuple[int, int]) -> None:
+def test_no_line_takes_much_more_memory_than_its_picture() -> None:
     # given what no hand draws: each piece from the top to the bottom
     zigzag = [[i / 500, 100.0 * (i % 2)] for i in range(50_000)]
-    mask = np.zeros(size, bool)
+    mask = np.zeros((3000, 4000), bool)
     tracemalloc.start()
     # when it is drawn as a stroke, and as a polygon
     drawn_over(mask, [stroke(np.ravel(zigzag).tolist(), 0.1)])
-    outline = mask_of([zigzag], *size[::-1])
+    outline = mask_of([zigzag], 4000, 3000)
     # then memory and time are those of a few rows; of the polygon nothing is shown
     assert tracemalloc.get_traced_memory()[1] < 3 * mask.nbytes + (200 << 20)
     tracemalloc.stop()
