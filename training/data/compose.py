@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from model.crop import Box, mask_box
-from training.data.sample import VOID, Dataset, Sample, SampleObject
+from training.data.sample import VOID, Dataset, Sample, SampleObject, pick
 from training.data.transforms import nearest, placed
 from training.prompts.vocabulary import concept_of
 
@@ -47,11 +47,11 @@ class Composer:
         concepts = sorted(_concepts(sample.objects))
         if sample.source not in COUNTED or not concepts:
             return sample
-        concept = concepts[int(rng.integers(len(concepts)))]
+        concept = pick(concepts, rng)
         others = self._showing.get((sample.source, concept), [])
         if len(others) < 2:
             return sample
-        other = self._dataset[others[int(rng.integers(len(others)))]]
+        other = self._dataset[pick(others, rng)]
         if rng.random() < 0.5:
             return beside(sample, other, concept, rng)
         return pasted(sample, other, concept, rng)
@@ -158,7 +158,7 @@ def _large_object(
             box = mask_box(mask)
             if box is not None and mask.mean() >= LARGE_ENOUGH:
                 fitting.append((about, box))
-    return fitting[int(rng.integers(len(fitting)))] if fitting else None
+    return pick(fitting, rng) if fitting else None
 
 
 def _shaped(

@@ -13,6 +13,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+Item = TypeVar("Item")
 VOID = -1
 """Id in the instance map of ignored pixels, such as undecided borders."""
 
@@ -143,6 +144,11 @@ class RecordDataset(Generic[AnyRecord]):
 
     def expressions(self, index: int) -> tuple[Expression, ...]:
         return self._records[index].expressions
+
+
+def pick(among: Sequence[Item], rng: np.random.Generator) -> Item:
+    """One of these at random."""
+    return among[int(rng.integers(len(among)))]
 
 
 Side = Literal["train", "validation"]

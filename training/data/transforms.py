@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from model.crop import mask_box
 from training.data.masks import thin_parts
-from training.data.sample import Sample, SampleObject
+from training.data.sample import Sample, SampleObject, pick
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample
 Kind = Literal["whole", "part", "close", "detail"]
@@ -236,7 +236,7 @@ def _focus(sample: Sample, rng: np.random.Generator) -> _Focus | None:
     for _ in range(4):
         if not sample.objects:
             return None
-        chosen = sample.objects[int(rng.integers(len(sample.objects)))]
+        chosen = pick(sample.objects, rng)
         mask = sample.mask(chosen.id)
         box = mask_box(mask)
         if box is not None and (box[2] - box[0]) * (box[3] - box[1]) >= 64:

@@ -18,6 +18,7 @@ from torch.nn import functional
 from model.checkpoint import Checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
+from training.data.sample import pick
 from training.prompts.clicks import EXACT
 from training.prompts.questions import Batch, Question, prompt_inputs
 from training.prompts.vocabulary import concept_of, every_word_for
@@ -93,7 +94,7 @@ class Distillation:
         chance = rng.random()
         text = ""
         if chance >= CLICK_ALONE and self._words:
-            text = self._words[int(rng.integers(len(self._words)))]
+            text = pick(self._words, rng)
         alone = bool(text) and chance < CLICK_ALONE + PHRASE_ALONE
         clicks = [] if alone else [_anywhere(batch, place, rng, 1)]
         return Question(text, (), clicks, not alone, EXACT)

@@ -17,7 +17,7 @@ from skimage import measure
 
 from model.crop import mask_box
 from training.data.masks import thin_parts
-from training.data.sample import SampleObject
+from training.data.sample import SampleObject, pick
 from training.data.transforms import View
 
 Box = tuple[float, float, float, float]
@@ -171,7 +171,7 @@ def _leaked(target: Mask, others: Sequence[Mask], size: float, rng: np.random.Ge
     """With another object, or one side of it, added."""
     if not others:
         return _strokes(target, others, size, rng)
-    other = others[int(rng.integers(len(others)))] & ~target
+    other = pick(others, rng) & ~target
     if rng.random() < 0.5:
         other = _without_limb(other, (), float(np.sqrt(max(other.sum(), 1))), rng)
     return target | other

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.data.sample import pick
 from training.prompts import facts
 from training.prompts.facts import COLOUR_ABSENT, COLOUR_SHOWN, Extent, VisibleObject
 from training.prompts.vocabulary import COLOURS, SIZES
@@ -46,8 +47,8 @@ class Group:
     def said(self, noun: str, rng: np.random.Generator) -> str:
         """The plural noun with the group's words."""
         if self.before and (not self.after or rng.random() < 0.6):
-            return f"{self.before[int(rng.integers(len(self.before)))]} {noun}"
-        after = self.after[int(rng.integers(len(self.after)))]
+            return f"{pick(self.before, rng)} {noun}"
+        after = pick(self.after, rng)
         # "top row of windows" has its own place for the noun.
         return after.format(noun) if "{}" in after else f"{noun} {after}"
 

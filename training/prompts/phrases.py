@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from training.data.sample import pick
 from training.prompts.facts import COLOURLESS, Fact, VisibleObject
 from training.prompts.groups import groups_of
 from training.prompts.scenes import Phrase, Scene
@@ -54,10 +55,10 @@ def describe(
         telling = [fact for fact in facts if fact.unique]
         if not telling:
             return None
-        chosen.append(telling[int(rng.integers(len(telling)))])
+        chosen.append(pick(telling, rng))
     others = [fact for fact in facts if not _clash(fact, chosen)]
     if others and rng.random() < (0.35 if chosen else 0.45):
-        chosen.append(others[int(rng.integers(len(others)))])
+        chosen.append(pick(others, rng))
     singled_out = alone or any(fact.unique for fact in chosen)
     named = () if one.concept is None else (one.concept,)
     if any(fact.unique for fact in chosen) and len(scene.seen) == 1 + len(rivals):
@@ -74,7 +75,7 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
     noun = ""
     for _ in range(4):
         # Prefer a noun that leaves nothing in doubt.
-        noun = _pick(words_for(concept), rng)
+        noun = pick(words_for(concept), rng)
         if not scene.perhaps_called(noun):
             break
     these = scene.called(noun)
@@ -82,7 +83,7 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
     countable = not unsure and not any(thing.about.semantic for thing in these)
     several = len(these) > 1 or any(thing.about.semantic for thing in these)
     if not several and not unsure and concept in NARROWER and rng.random() < NARROWED:
-        noun = _pick(NARROWER[concept], rng)
+        noun = pick(NARROWER[concept], rng)
     if several and rng.random() < 0.5:
         text = _determiner(len(these) if countable else 0, rng) + plural_of(noun)
     elif several:
@@ -105,16 +106,16 @@ def name_several(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase
 
 def name_some(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
     """Several of a concept, by what they have in common and others lack; None without a group."""
-    noun = _pick(words_for(concept), rng)
+    noun = pick(words_for(concept), rng)
     these = scene.called(noun)
     groups = groups_of(these)
     if not groups:
         return None
-    group = groups[int(rng.integers(len(groups)))]
+    group = pick(groups, rng)
     others = [g for g in groups if g.kind not in (group.kind, "row") and group.kind != "row"]
     joined = None
     if others and rng.random() < 0.3:
-        joined = group.joined(others[int(rng.integers(len(others)))])
+        joined = group.joined(pick(others, rng))
     group = joined if joined is not None and len(joined.ids) > 1 else group
     alone = len(these) == len(scene.seen)
     said = "ones" if alone and rng.random() < NO_NOUN else plural_of(noun)
@@ -134,21 +135,21 @@ def name_absent(scene: Scene, known: Sequence[str], rng: np.random.Generator) ->
         return None
     here = scene.concepts()
     if here and rng.random() < OTHER_COLOUR:
-        concept = sorted(here)[int(rng.integers(len(here)))]
+        concept = pick(sorted(here), rng)
         phrase = _of_no_such_colour(scene, concept, rng)
         if phrase is not None:
             return phrase
     for _ in range(8):
-        concept = known[int(rng.integers(len(known)))]
+        concept = pick(known, rng)
         if not any(related(concept, other) for other in here):
-            noun = _pick(every_word_for(concept), rng)
-            return Phrase(_pick(("", "", "the "), rng) + noun, (), (concept,))
+            noun = pick(every_word_for(concept), rng)
+            return Phrase(pick(("", "", "the "), rng) + noun, (), (concept,))
     return None
 
 
 def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
     """ "Red ring" if there are rings and nothing that may be one is even partly red."""
-    noun = _pick(words_for(concept), rng)
+    noun = pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun) + scene.parts(concept)
     if concept in COLOURLESS or any(thing.about.semantic for thing in meant):
         return None
@@ -156,8 +157,8 @@ def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> 
     missing = [colour for colour, share in zip(COLOURS, most, strict=True) if share < NO_COLOUR]
     if not missing:
         return None
-    colour = _pick(missing, rng)
-    return Phrase(f"{_pick(('', '', 'the '), rng)}{colour} {noun}", (), (concept, colour))
+    colour = pick(missing, rng)
+    return Phrase(f"{pick(('', '', 'the '), rng)}{colour} {noun}", (), (concept, colour))
 
 
 def _determiner(count: int, rng: np.random.Generator) -> str:
@@ -167,7 +168,7 @@ def _determiner(count: int, rng: np.random.Generator) -> str:
         choices += ["both ", "both ", "the two ", "two "]
     elif count in NUMBERS:
         choices += [f"{NUMBERS[count]} ", f"all {NUMBERS[count]} ", f"the {NUMBERS[count]} "]
-    return _pick(choices, rng)
+    return pick(choices, rng)
 
 
 def _noun_and_rivals(
@@ -176,15 +177,15 @@ def _noun_and_rivals(
     """A noun for the object, and all other objects in the picture that it might mean."""
     others = [other for other in scene.seen if other is not one]
     if one.concept is None:
-        return _pick(NAMELESS, rng), others
+        return pick(NAMELESS, rng), others
     concept = one.concept
     narrower = NARROWER.get(concept, ())
     if narrower and scene.siblings and not one.about.semantic and rng.random() < NARROWED:
         words = every_word_for(concept)
         named = [other.concept for other in others]
         if not any(name is None or any(may_be_called(name, w) for w in words) for name in named):
-            return _pick(narrower, rng), []
-    noun = _pick(words_for(concept), rng)
+            return pick(narrower, rng), []
+    noun = pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun)
     return noun, [other for other in meant if other is not one]
 
@@ -209,7 +210,7 @@ def _article(
         choices += ["the ", "the "]
     if not facts and plural_of(noun) != noun:
         choices.append("an " if noun[:1] in "aeiou" else "a ")
-    return _pick(choices, rng)
+    return pick(choices, rng)
 
 
 def _wording(noun: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
@@ -227,11 +228,7 @@ def _wording(noun: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
 def _fact_words(fact: Fact, rng: np.random.Generator) -> tuple[str, str]:
     """Words before the noun and words after it."""
     if fact.around and rng.random() < 0.4:
-        return fact.around[int(rng.integers(len(fact.around)))]
+        return pick(fact.around, rng)
     if fact.before and (not fact.after or rng.random() < 0.6):
-        return _pick(fact.before, rng), ""
-    return "", _pick(fact.after, rng)
-
-
-def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
-    return words[int(rng.integers(len(words)))]
+        return pick(fact.before, rng), ""
+    return "", pick(fact.after, rng)

@@ -11,17 +11,17 @@ with a click on something else has no defined meaning and is never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.spelling import key_of
-from training.data.sample import VOID, SampleObject
+from training.data.sample import VOID, SampleObject, pick
 from training.prompts.boxes_and_masks import Box, box_of_people, imperfect_mask, jittered_box
 from training.prompts.clicks import (
     FEWEST_PIXELS,
@@ -36,7 +36,6 @@ from training.prompts.phrases import describe, name_absent, name_several
 from training.prompts.scenes import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Phrase, PictureScene
 from training.prompts.vocabulary import concept_of, every_word_for
 
-Item = TypeVar("Item")
 GivenMask = Literal["", "first", "last"]
 """When a given previous mask enters: before the first answer, as the answer before the last one, or
 never ("")."""
@@ -163,7 +162,7 @@ class PromptMaker:
             share = recipe.stale_clicked if prompt.clickable else recipe.stale_phrase_only
             others = [o for o in self.view.sample.objects if o.id not in prompt.phrase.ids]
             if rng.random() < share and others:
-                prompt.given = self.view.soft_mask((self._pick(others).id,))
+                prompt.given = self.view.soft_mask((pick(others, self.rng).id,))
                 prompt.given_when = "last"
         return prompt
 
@@ -186,7 +185,7 @@ class PromptMaker:
         recipe, rng = self.recipe, self.rng
         expressions = self.scene.expressions()
         if expressions and rng.random() < recipe.human / 2:
-            return self._pick(expressions)
+            return pick(expressions, self.rng)
         shown = self.scene.shown
         named = [thing for thing in shown.seen if thing.concept and shown.is_worth_naming(thing)]
         if not named:
@@ -204,7 +203,7 @@ class PromptMaker:
             names = every_word_for(one.concept)
             said = [phrase for phrase in said if key_of(phrase.text) not in names]
         if said and rng.random() < recipe.human:
-            return self._pick(said)
+            return pick(said, self.rng)
         if rng.random() < 1.0 - recipe.bare_name and not one.about.semantic:
             telling = describe(shown, one, rng, unique=True)
             if telling is not None:
@@ -264,7 +263,7 @@ class PromptMaker:
         if own and self.rng.random() < 0.8:
             return own[0]
         if not with_phrase:
-            return self._pick(candidates)
+            return pick(candidates, self.rng)
         kinds = [concept_of(about.category) if about.category else "" for about in candidates]
         crowded = [bool(kind) and kinds.count(kind) > 1 for kind in kinds]
         layered = [about.id in view.sample.masks for about in candidates]
@@ -276,7 +275,7 @@ class PromptMaker:
         close = self.view.kind in ("close", "detail")
         said = self.scene.human(about, of_picture=close)
         if said and self.rng.random() < self.recipe.human:
-            return self._pick(said)
+            return pick(said, self.rng)
         facts = self.scene.whole if close else self.scene.shown
         seen = facts.of(about.id)
         # Objects without a category mostly get no phrase: "red thing" is all that can be said.
@@ -303,7 +302,7 @@ class PromptMaker:
         ]
         name: Phrase | None = None
         if candidates:
-            name = self._beside_a_click(self._pick(candidates))
+            name = self._beside_a_click(pick(candidates, self.rng))
         elif len(phrase.ids) == 1:
             name = self._whole()
         if name is None or name.text == phrase.text:
@@ -344,7 +343,7 @@ class PromptMaker:
         if not ids:
             return None
         unsure = tuple(part.id for part in parts if part.category in whole.unsure)
-        return Phrase(self._pick(whole.names), ids, (whole.concept,), unsure)
+        return Phrase(pick(whole.names, self.rng), ids, (whole.concept,), unsure)
 
     def _prompt(
         self, ids: tuple[int, ...], phrase: Phrase | None, *, clickable: bool = True
@@ -358,9 +357,6 @@ class PromptMaker:
     def _may_be_clicked(self, about: SampleObject) -> bool:
         single = not about.semantic or self._source in CLICKABLE_REGIONS
         return single and bool(self.view.areas[about.id + 1] >= FEWEST_PIXELS)
-
-    def _pick(self, among: Sequence[Item]) -> Item:
-        return among[int(self.rng.integers(len(among)))]
 
     def _weighted(self, weights: NDArray[np.float64]) -> int:
         """A random index, drawn by these weights."""

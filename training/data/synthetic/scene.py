@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.data.masks import spread
+from training.data.sample import Item, pick
 from training.data.synthetic import shapes
 from training.data.synthetic.surfaces import Palette, Plane, Surface
 
@@ -25,7 +25,6 @@ REPEATS = 2.5
 STOCK = 12
 
 Place = tuple[float, float]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Builder:
         return looks
 
     def pick(self, among: Sequence[Item]) -> Item:
-        return among[int(self.rng.integers(len(among)))]
+        return pick(among, self.rng)
 
     def anywhere(self, margin: float = 0.0) -> Place:
         """A random place at least ``margin`` pixels from the border."""

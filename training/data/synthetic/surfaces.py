@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.data.sample import pick
 from training.data.synthetic.styles import NAMED, Camera, Colour, Style, near, shade
 
 Plane = NDArray[np.float32]
@@ -108,7 +109,7 @@ class Palette:
 
     def _ground(self) -> Surface:
         style, rng = self.style, self._rng
-        colour = style.ground[int(rng.integers(len(style.ground)))]
+        colour = pick(style.ground, rng)
         if self.background is not None:
             red, green, blue = self.background.mean((1, 2)).tolist()
             return Surface((red, green, blue), colour)
@@ -125,7 +126,7 @@ class Palette:
             self.planes.append(regular(pattern, self.size, period, rng))
             self._patterns.append((pattern, period, len(self.planes) - 1))
             return self._patterns[-1]
-        return self._patterns[int(rng.integers(len(self._patterns)))]
+        return pick(self._patterns, rng)
 
     def _texture(self) -> int:
         """The plane of an irregular texture: a new one, or the scene's last."""
@@ -141,8 +142,8 @@ class Palette:
         best, farthest = others[0].first, -1.0
         for _ in range(6):
             if style.things:
-                named = NAMED[style.things[int(rng.integers(len(style.things)))]]
-                tried = near(named[int(rng.integers(len(named)))], rng)
+                named = NAMED[pick(style.things, rng)]
+                tried = near(pick(named, rng), rng)
             else:
                 step = float(rng.uniform(*style.step)) * float(rng.choice([-1, 1]))
                 tried = near(shade(self.ground.first, step), rng, 4.0)
