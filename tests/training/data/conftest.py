@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+Box = Callable[..., NDArray[np.bool_]]
+Write = Callable[..., NDArray[np.uint8]]
 PERSON, DOG = 1, 18
 
 
@@ -78,7 +80,7 @@ def ref(number: int, image: int, annotation: Any, split: str, *texts: str) -> di
 
 
 @pytest.fixture
-def write_picture() -> Callable[..., NDArray[np.uint8]]:
+def write_picture() -> Write:
     """Write a colourful picture of this size to a path; returns it as arrays."""
 
     def write(path: Path, width: int = 60, height: int = 40, seed: int = 0) -> NDArray[np.uint8]:
@@ -93,7 +95,7 @@ def write_picture() -> Callable[..., NDArray[np.uint8]]:
 
 
 @pytest.fixture
-def box() -> Callable[..., NDArray[np.bool_]]:
+def box() -> Box:
     """A mask that is one rectangle: left, top, right, bottom (the last two not in it)."""
 
     def make(

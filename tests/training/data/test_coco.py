@@ -2,22 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from tests.training.data.conftest import PERSON, annotation, corners, write_instances
+from tests.training.data.conftest import PERSON, Box, Write, annotation, corners, write_instances
 from training.data import open_dataset
 from training.data.coco import open_coco
 from training.data.transforms import cut
 from training.errors import DataError
-
-Box = Callable[..., NDArray[np.bool_]]
-Write = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture

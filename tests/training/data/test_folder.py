@@ -1,7 +1,6 @@
 """Folders of pictures with masks, in the ways in which GrabCut, Berkeley and DAVIS are kept."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.training.data.conftest import Box, Write
 from training.data import FolderDataset, open_dataset
 from training.errors import DataError
-
-Box = Callable[..., NDArray[np.bool_]]
-Write = Callable[..., NDArray[np.uint8]]
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_], void: NDArray[np.bool_] | None = None) -> None:

@@ -1,17 +1,13 @@
 """A place of data is understood, or the error says what was expected there."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
+from tests.training.data.conftest import Write
 from training.data import FORMATS, Concatenated, Without, open_dataset
 from training.errors import DataError
-
-Write = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture

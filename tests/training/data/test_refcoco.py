@@ -6,21 +6,25 @@ import json
 import logging
 import pickle
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tests.training.data.conftest import DOG, PERSON, annotation, corners, ref, write_instances
+from tests.training.data.conftest import (
+    DOG,
+    PERSON,
+    Box,
+    Write,
+    annotation,
+    corners,
+    ref,
+    write_instances,
+)
 from training.data import Expression, open_dataset
 from training.data.coco import open_refcoco, read_plain_pickle
 from training.errors import DataError
-
-Box = Callable[..., NDArray[np.bool_]]
-Write = Callable[..., NDArray[np.uint8]]
 
 
 class PythonTwo(pickle._Pickler):  # type: ignore[name-defined, misc]

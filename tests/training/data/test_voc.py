@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 from model.torchvision_operators import torchvision
+from tests.training.data.conftest import Box, Write
 from training.data import VOID, open_dataset
 from training.data.voc import CATEGORIES
 from training.errors import DataError
-
-Box = Callable[..., NDArray[np.bool_]]
-Write = Callable[..., NDArray[np.uint8]]
 
 DOG, PERSON = CATEGORIES.index("dog") + 1, CATEGORIES.index("person") + 1
 NAMES = ("2007_000032", "2008_000123", "2010_000999")

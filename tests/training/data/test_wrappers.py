@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
+from tests.training.data.conftest import Write
 from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.data.synthetic import SyntheticDataset
@@ -56,9 +55,6 @@ def test_a_picture_made_at_the_size_of_its_view_is_shown_as_it_is() -> None:
     assert view.image is sample.image
     assert view.soft_mask((sample.objects[0].id,)).shape == (32, 64)
     assert view.place(10.5, 3.5) == (10.5, 3.5)
-
-
-Write = Callable[..., NDArray[np.uint8]]
 
 
 def test_a_broken_picture_is_none_and_is_named_once(
