@@ -29,15 +29,7 @@ from backend.images.loader import Pictures
 from backend.label_studio.payloads import Project
 from backend.reports.click_curve import served_for
 from backend.reports.regions import accepted_mask
-from training.evaluation.overlay import (
-    Click,
-    View,
-    around,
-    crop,
-    crop_clicks,
-    crop_mask,
-    overlay,
-)
+from training.evaluation.overlay import Click, View, around, crop, overlay_view
 
 _WIDTH = 480
 _BACKGROUND = (126, 126, 122)
@@ -101,11 +93,7 @@ class MaskImages:
         """clicks: in the photograph's pixels."""
         with self._making:
             view, pixels = self._view(project, annotation, region, mask.width, mask.height)
-        image = overlay(
-            pixels,
-            crop_mask(mask.unpack(), view, pixels.shape),
-            crop_clicks(clicks, view, pixels.shape),
-        )
+        image = overlay_view(pixels, view, mask.unpack(), clicks)
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=82, optimize=True)
         return stream.getvalue()

@@ -58,20 +58,27 @@ def crop(pixels: Rgb, view: View, width: int) -> Rgb:
     return np.asarray(part.resize(size, Image.Resampling.LANCZOS))
 
 
-def crop_mask(mask: Mask, view: View, shape: tuple[int, ...]) -> Mask:
-    """The same part of a mask in the shape of the cropped photograph; smooth, without steps."""
+def overlay_view(
+    part: Rgb,
+    view: View,
+    mask: Mask,
+    clicks: Sequence[Click] = (),
+    *,
+    target: Mask | None = None,
+    radius: int = 11,
+) -> Image.Image:
+    """`overlay` on a part of a photograph, as `crop` makes it, of what is given for the whole."""
     left, top, wide, tall = view
-    part = Image.fromarray(mask[top : top + tall, left : left + wide].astype(np.uint8) * 255)
-    return np.asarray(part.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)) > 127
+    high, across = part.shape[:2]
 
+    def cropped(whole: Mask) -> Mask:
+        """The same part of a mask; smooth, without steps."""
+        inside = Image.fromarray(whole[top : top + tall, left : left + wide].astype(np.uint8) * 255)
+        return np.asarray(inside.resize((across, high), Image.Resampling.BILINEAR)) > 127
 
-def crop_clicks(clicks: Sequence[Click], view: View, shape: tuple[int, ...]) -> list[Click]:
-    """Clicks in the photograph's pixels, moved to the cropped photograph's."""
-    left, top, wide, tall = view
-    return [
-        ((x - left) * shape[1] / wide, (y - top) * shape[0] / tall, positive)
-        for x, y, positive in clicks
-    ]
+    moved = [((x - left) * across / wide, (y - top) * high / tall, on) for x, y, on in clicks]
+    goal = None if target is None else cropped(target)
+    return overlay(part, cropped(mask), moved, target=goal, radius=radius)
 
 
 def overlay(

@@ -29,7 +29,7 @@ from training.data import Dataset, Tolerant
 from training.evaluation.cases import key_of, target_of
 from training.evaluation.interactions import PictureCost, annotatable, annotate, labels_in, summary
 from training.evaluation.measurement import Measurement, Result, Run, Served
-from training.evaluation.overlay import WHITE, View, around, crop, crop_clicks, crop_mask, overlay
+from training.evaluation.overlay import WHITE, View, around, crop, overlay_view
 from training.evaluation.protocol import CLICKS_FIRST, ClickPoint, Mask
 from training.evaluation.statistics import paired_difference
 from training.gate.rules import ALL, CHANCE, MEASURES, WAYS, Which
@@ -244,13 +244,7 @@ def _save_side_by_side(
     pixels = crop(image, view, WIDTH)
     both = Image.new("RGB", (2 * WIDTH + GAP, pixels.shape[0]), WHITE)
     for place, (mask, clicks) in enumerate(sides):
-        half = overlay(
-            pixels,
-            crop_mask(mask, view, pixels.shape),
-            crop_clicks(clicks, view, pixels.shape),
-            target=crop_mask(wanted, view, pixels.shape),
-            radius=RADIUS,
-        )
+        half = overlay_view(pixels, view, mask, clicks, target=wanted, radius=RADIUS)
         both.paste(half, (place * (WIDTH + GAP), 0))
     path.parent.mkdir(parents=True, exist_ok=True)
     both.save(path, quality=QUALITY, optimize=True)
