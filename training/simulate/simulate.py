@@ -26,8 +26,7 @@ from rich.table import Table
 from model import checkpoint
 from model.files import atomic_write
 from training import acquisition
-from training.data import Dataset, Without, open_dataset
-from training.data.sample import sides
+from training.data import Dataset, open_dataset
 from training.errors import RecipeError
 from training.evaluation.cases import key_of
 from training.evaluation.interactions import labels_in
@@ -43,8 +42,6 @@ from training.simulate.team import (
     Clicks,
     Labeled,
     Measured,
-    Split,
-    digest,
     label,
     measure,
     split,
@@ -134,9 +131,8 @@ def simulate(
     """
     dataset = open_dataset([team])
     begin = checkpoint.load(start)
-    parts = split(dataset, plan.seed)
+    running = _Running(dataset, begin.path.resolve(), out.resolve(), plan, tell)
     _claim(out, str(team), begin.version, plan)
-    running = _Running(dataset, parts, begin.path.resolve(), out.resolve(), plan, tell)
     while len(running.rows) <= len(plan.labels):
         running.next_row()
     tell(1.0, "Done")
@@ -149,10 +145,9 @@ class _Running:
     labeled: what the team has labeled so far. serving: the version that serves it.
     """
 
-    def __init__(
-        self, dataset: Dataset, parts: Split, start: Path, out: Path, plan: Plan, tell: Tell
-    ) -> None:
-        self.dataset, self.parts, self.start, self.out, self.plan = dataset, parts, start, out, plan
+    def __init__(self, dataset: Dataset, start: Path, out: Path, plan: Plan, tell: Tell) -> None:
+        self.dataset, self.start, self.out, self.plan = dataset, start, out, plan
+        self.parts = split(dataset, plan.seed)
         self.labels = labels_in(dataset)
         self.rows: list[Row] = []
         self.labeled, self.serving = Labeled(dataset), start
@@ -187,7 +182,7 @@ class _Running:
     def _trained(self, labels: int) -> Row:
         champion = self.serving
         self._label(min(labels, len(self.parts.pool)))
-        train, held_out = self._sides()
+        train, held_out = self.labeled.sides()
         tuned = fine_tune(
             champion,
             train,
@@ -253,12 +248,6 @@ class _Running:
         else:
             order = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
         return [candidates[place] for place in order[:count]]
-
-    def _sides(self) -> tuple[Dataset, Dataset]:
-        """What trains and what is held out, by the product's rule."""
-        labeled = self.labeled
-        parts = sides([digest(labeled[place].key) for place in range(len(labeled))])
-        return Without(labeled, parts["validation"]), Without(labeled, parts["train"])
 
     def _measured(self) -> Measured:
         return measure(

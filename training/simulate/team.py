@@ -14,7 +14,8 @@ from hashlib import sha256
 
 import numpy as np
 
-from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
+from training.data import Dataset, Expression, Sample, SampleObject, Tolerant, Without
+from training.data.sample import sides
 from training.data.wrappers import Derived
 from training.errors import DataError
 from training.evaluation.cases import ids_of_kind, key_of
@@ -101,6 +102,11 @@ class Labeled(Derived):
 
     def expressions(self, place: int) -> tuple[Expression, ...]:
         return ()
+
+    def sides(self) -> tuple[Dataset, Dataset]:
+        """What trains and what is held out, by the product's rule."""
+        parts = sides([digest(self[place].key) for place in range(len(self))])
+        return Without(self, parts["validation"]), Without(self, parts["train"])
 
     def count(self) -> int:
         """Labeled objects."""
