@@ -36,16 +36,7 @@ from training.finetune.fine_tune import CHECKPOINT, fine_tune
 from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge, open_general_set
 from training.gate.rules import STANDARD, GateRules
-from training.simulate.team import (
-    COUNTS,
-    THRESHOLDS,
-    Clicks,
-    Labeled,
-    Measured,
-    label,
-    measure,
-    split,
-)
+from training.simulate.team import Clicks, Labeled, Measured, label, measure, split
 
 REQUEST = "simulation.json"
 
@@ -285,8 +276,12 @@ def _claim(out: Path, team: str, version: str, plan: Plan) -> None:
 
 # How a simulation is shown: the figures' titles in the table, with their digits.
 TITLES = {
-    **{f"noc{100 * t:.0f}": (f"NoC@{100 * t:.0f}", 1) for t in THRESHOLDS},
-    **{f"iou{k}": (f"IoU after {k} click{'s' if k > 1 else ''}", 2) for k in COUNTS},
+    "noc80": ("NoC@80", 1),
+    "noc85": ("NoC@85", 1),
+    "noc90": ("NoC@90", 1),
+    "iou1": ("IoU after 1 click", 2),
+    "iou3": ("IoU after 3 clicks", 2),
+    "iou10": ("IoU after 10 clicks", 2),
     "label": ("IoU of the label alone", 2),
     "interactions": ("interactions per object", 1),
 }
@@ -306,8 +301,8 @@ def _row_json(row: Row) -> dict[str, Any]:
         "objects": row.objects,
         "seconds": round(row.seconds, 1),
         "tested": len(row.measured.objects),
-        "iou": {str(count): means[f"iou{count}"] for count in COUNTS},
-        "noc": {f"{100 * t:.0f}": means[f"noc{100 * t:.0f}"] for t in THRESHOLDS},
+        "iou": {count: means[f"iou{count}"] for count in ("1", "3", "10")},
+        "noc": {percent: means[f"noc{percent}"] for percent in ("80", "85", "90")},
         "iou_label_alone": means["label"],
         "interactions_per_object": means["interactions"],
         "zero_interaction_share": means["zero_share"],
