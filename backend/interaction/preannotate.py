@@ -140,7 +140,7 @@ class Preannotation:
         return answers
 
     def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
-        images = config.of(task.data).images
+        images = config.images_of(task.data)
         try:
             answers = [self._image(task, image, project, alone=alone) for image in images]
         except Exception as error:  # a broken picture must not empty the other tasks

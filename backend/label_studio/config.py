@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from cachetools import LRUCache, cached
@@ -91,6 +92,11 @@ class LabelConfig:
         xml, refine, variables = self.template
         lengths = repeat_lengths(variables, data)
         return _parse(xml, refine, lengths) if any(lengths) else self
+
+    def images_of(self, data: Mapping[str, Any]) -> tuple[ImageControls, ...]:
+        """The images that a task with this data has; all of them where it has none."""
+        images = self.of(data).images
+        return tuple(image for image in images if image.address(data)) or images
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
         """The image that a control works on."""

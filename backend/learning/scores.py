@@ -81,7 +81,7 @@ class TaskScorer:
         """The task's score, or why it has none; Label Studio has none yet."""
         number = task.id or 0
         try:
-            images = [self._image(task, image) for image in self._config.of(task.data).images]
+            images = [self._image(task, image) for image in self._config.images_of(task.data)]
         except Exception as error:  # one broken picture must not cost the others their scores
             if not isinstance(error, PhraseClickError):
                 _log.exception("Task %s of project %s", number, self._project.key)

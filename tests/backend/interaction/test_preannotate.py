@@ -227,6 +227,19 @@ def test_a_broken_picture_costs_the_others_nothing(
     assert 'phraseclick_batch_tasks_total{outcome="failed"} 2.0' in figures
 
 
+def test_a_task_that_lacks_one_of_two_pictures_is_predicted(
+    service: Service, page: Any, tasks: list[dict[str, Any]], two_cats: None
+) -> None:
+    both = """<View><Image name="a" value="$image"/><Image name="b" value="$other"/>
+      <BrushLabels name="ma" toName="a"><Label value="Cat"/></BrushLabels>
+      <BrushLabels name="mb" toName="b"><Label value="Cat"/></BrushLabels></View>"""
+    tasks[0]["data"]["other"] = None
+
+    answer, *_ = service.predict(body(page, tasks, both))["results"]
+
+    assert [region["to_name"] for region in answer["result"]] == ["a", "a"]
+
+
 def test_what_cannot_be_reached_in_time_has_no_answer_yet(
     service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
