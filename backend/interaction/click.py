@@ -114,8 +114,9 @@ class _Interactive:
         self._parts = parts
         self._request = request
         self._ask = Interaction.read(request, config)
-        told = (image for image in config.images if image.status)
-        self._image = self._ask.image or next(told, config.images[0])
+        # One status line may serve several images.
+        told = [image for image in config.images if image.status] or config.images
+        self._image = next((image for image in told if image is self._ask.image), told[0])
         self._predictor = parts.predictors.champion(request.project)
         self._steps = _Steps(parts.metrics)
 

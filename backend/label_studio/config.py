@@ -169,6 +169,11 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
     images = tuple(image for image in read if image is not None)
     if not images:
         raise LabelConfigError(_refusal(tags, pictures))
+    if not any(image.status for image in images):
+        warnings.append(
+            "The labeling config has no text area 'status': annotators see no message, "
+            "not even if something fails."
+        )
     if len(warnings) > _MAX_WARNINGS:
         more = len(warnings) - _MAX_WARNINGS
         warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
@@ -221,11 +226,6 @@ def _image_controls(
         warnings.append(
             f"The image '{name}' has neither smart key points or boxes nor a phrase: only batch "
             "predictions will arrive."
-        )
-    if not status:
-        warnings.append(
-            f"The image '{name}' has no text area 'status': annotators see no message, "
-            "not even if something fails."
         )
     return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key, boxes)
 

@@ -213,6 +213,24 @@ def test_a_failure_does_not_stop_the_next_click(
     assert page.region(worked)
 
 
+def test_one_status_line_serves_several_images(
+    service: Service, page: Any, picture_host: Any
+) -> None:
+    both = page.tried_config.replace(
+        "</View>",
+        """<Image name="b" value="$image"/>
+      <BrushLabels name="mb" toName="b"><Label value="Cat"/></BrushLabels>
+      <KeyPointLabels name="kb" toName="b"><Label value="Cat"/></KeyPointLabels></View>""",
+    )
+    click = {**page.click(1, 50, 50, control="kb"), "to_name": "b"}
+    address = picture_host.add("/data/upload/6/a.png")
+
+    answer = service.predict(page.request([click], address=address, config=both))
+
+    assert page.region(answer)["to_name"] == "b"
+    assert page.status(answer).startswith("1 click → Cat")
+
+
 def test_a_config_without_a_status_line_gets_none(
     service: Service, page: Any, picture: str
 ) -> None:
