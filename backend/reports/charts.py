@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from backend.reports.records import Interval, PromotionMark, Week
+from backend.reports import wording
+from backend.reports.records import PromotionMark, Week
 
 # Of wide and narrow screens.
 WIDTHS = WIDE, NARROW = 1100.0, 344.0
@@ -245,7 +246,7 @@ def weeks_chart(
             frame.y(week.clicks.mean / most),
             up(week.clicks.low),
             up(week.clicks.high),
-            f"Week of {week.begins:%-d %b %Y}: {_mean(week.clicks)} from {week.n:,} objects",
+            f"Week of {week.begins:%-d %b %Y}: {wording.mean(week.clicks)} from {week.n:,} objects",
         )
         for week in weeks
     )
@@ -296,13 +297,6 @@ def sparkline(weeks: Sequence[Week], marks: Sequence[PromotionMark], now: dateti
     points = [(across(_middle(week, ends)), frame.y(week.clicks.mean / most)) for week in weeks]
     flags = tuple(Tick(across(mark.at), "") for mark in marks if begins <= mark.at <= ends)
     return Chart(frame, lines=(Line("", _path(points), (points[-1],)),), flags=flags)
-
-
-def _mean(interval: Interval) -> str:
-    said = f"{interval.mean:.2f}"
-    if interval.low is None or interval.high is None:
-        return said
-    return f"{said} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def _runs(weeks: Sequence[Week], spots: Sequence[Spot]) -> list[list[Spot]]:

@@ -17,7 +17,6 @@ from backend.reports.queries import Report
 from backend.reports.records import (
     BeforeAfter,
     By,
-    Distribution,
     GroupCost,
     Interval,
     TaskCost,
@@ -38,9 +37,10 @@ class Column:
     """A column of a table of records.
 
     Attributes:
-        name: of the field that it shows, unless ``of`` gives the value.
+        name: of the field that it shows, and of the column in addresses.
         form: how a value is written; None is unknown.
         css: its classes in HTML.
+        path: to the value, such as "clicks.median", if it is not the field; "": the whole record.
         terminal: whether it is one of the few that fit into 80 characters.
         chart: whether a chart of the value stands beside it in HTML.
         about: what it means.
@@ -50,13 +50,16 @@ class Column:
     title: str
     form: Callable[[Any], str] = wording.number
     css: str = ""
+    path: str | None = None
     terminal: bool = False
     chart: bool = False
-    of: Callable[[Any], Any] | None = None
     about: str = ""
 
     def value(self, record: object) -> Any:
-        return self.of(record) if self.of else getattr(record, self.name)
+        value: Any = record
+        for name in filter(None, (self.name if self.path is None else self.path).split(".")):
+            value = None if value is None else getattr(value, name)
+        return value
 
     def text(self, record: object) -> str:
         return self.form(self.value(record))
@@ -81,47 +84,24 @@ def _columns(record: type, *columns: Column) -> tuple[Column, ...]:
     return tuple(replace(one, about=one.about or meaning.get(one.name, "")) for one in columns)
 
 
-def _median(name: str) -> Callable[[GroupCost], float | None]:
-    def median(group: GroupCost) -> float | None:
-        spread: Distribution | None = getattr(group, name)
-        return spread.median if spread else None
-
-    return median
-
-
-def _mean(name: str) -> Callable[[GroupCost], float | None]:
-    def mean(group: GroupCost) -> float | None:
-        value: Distribution | Interval | None = getattr(group, name)
-        interval = value.mean if isinstance(value, Distribution) else value
-        return interval.mean if interval else None
-
-    return mean
-
-
 GROUPS = _columns(
     GroupCost,
-    Column("name", "", str, terminal=True, of=lambda group: group.title.removeprefix("week of ")),
+    Column("name", "", wording.group, path="title", terminal=True),
     Column("n", "Objects", terminal=True),
     Column("unknown", "Unknown", css=_NARROW),
+    Column("clicks", "Clicks", wording.mean, _LEFT, "clicks.mean", terminal=True, chart=True),
     Column(
-        *("clicks", "Clicks", wording.mean, _LEFT),
+        *("median", "Median", _one_digit, _NARROW, "clicks.median"),
         terminal=True,
-        chart=True,
-        of=lambda group: group.clicks.mean if group.clicks else None,
-    ),
-    Column(
-        *("median", "Median", _one_digit, _NARROW),
-        terminal=True,
-        of=_median("clicks"),
         about="Median of the interactions per region.",
     ),
     Column("one", "In one", wording.share, terminal=True),
     Column("without_click", "No click", wording.share, _NARROW),
-    Column("seconds", "Time", wording.duration, _NARROW, terminal=True, of=_median("seconds")),
-    Column("first_iou", "First IoU", _iou, _NARROW, terminal=True, of=_mean("first_iou")),
-    Column("last_iou", "Last IoU", _iou, _NARROW, terminal=True, of=_mean("last_iou")),
-    Column("needed_85", "To 85 %", _iou, _NARROW, of=_mean("needed_85")),
-    Column("corrected", "By hand", wording.pixels, _NARROW, of=_mean("corrected")),
+    Column("seconds", "Time", wording.duration, _NARROW, "seconds.median", terminal=True),
+    Column("first_iou", "First IoU", _iou, _NARROW, "first_iou.mean", terminal=True),
+    Column("last_iou", "Last IoU", _iou, _NARROW, "last_iou.mean", terminal=True),
+    Column("needed_85", "To 85 %", _iou, _NARROW, "needed_85.mean"),
+    Column("corrected", "By hand", wording.pixels, _NARROW, "corrected.mean.mean"),
 )
 
 TASKS = _columns(
@@ -148,20 +128,17 @@ TASKS = _columns(
 
 PROMOTIONS = _columns(
     BeforeAfter,
-    Column("version", "Version", wording.promoted, terminal=True, of=lambda b: b.promotion),
-    Column("at", "Since", wording.day, _NARROW, terminal=True, of=lambda b: b.promotion.at),
+    Column("version", "Version", wording.promoted, path="promotion", terminal=True),
+    Column("at", "Since", wording.day, _NARROW, "promotion.at", terminal=True),
     Column(
-        *("matched", "Objects", str, _NARROW),
+        *("matched", "Objects", wording.matched, _NARROW, ""),
         terminal=True,
-        of=lambda b: f"{b.matched_before:,} / {b.matched_after:,}",
         about="Objects before and after it that are compared.",
     ),
     Column("before", "Before", _iou, terminal=True),
     Column("after", "After", _iou, terminal=True),
     Column("difference", "Difference", wording.change, _LEFT, terminal=True, chart=True),
-    Column(
-        *("verdict", "Conclusion", wording.verdict, f"{_LEFT} wrap"), terminal=True, of=lambda b: b
-    ),
+    Column("verdict", "Conclusion", wording.verdict, f"{_LEFT} wrap", "", terminal=True),
 )
 
 

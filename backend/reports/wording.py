@@ -91,6 +91,11 @@ def serves(version: str) -> str:
     return version or "the base model"
 
 
+def group(title: str) -> str:
+    """A group's title in a table that says what it is grouped by."""
+    return title.removeprefix("week of ")
+
+
 def facts(summary: ProjectSummary) -> str:
     """A project's size in one sentence."""
     said = (
@@ -150,6 +155,11 @@ def change(difference: Interval | None) -> str:
         return UNKNOWN
     said = signed(difference.mean)
     return said if difference.high is None else f"{said} ± {difference.high - difference.mean:.2f}"
+
+
+def matched(change: BeforeAfter) -> str:
+    """How many objects before and after a promotion are compared."""
+    return f"{change.matched_before:,} / {change.matched_after:,}"
 
 
 def verdict(change: BeforeAfter) -> str:

@@ -17,7 +17,7 @@ from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark
 from backend.reports.tables import GroupTable, promotion_rows
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
-from backend.web.training import Replay, TrainingStatus, replay_of, training_status
+from backend.web.training import TrainingStatus, replay_of, training_status
 from backend.web.versions import Suggested, suggested_of
 
 pages = router()
@@ -25,8 +25,8 @@ pages = router()
 _TABLES: tuple[By, ...] = ("version", "label", "annotator")
 # Older replays are in the list of jobs.
 _REPLAYS_SHOWN = 3
-# Trainings without a candidate are passed over; older ones say little of the present.
-_TRAININGS = 10
+# Replays and trainings without a result are passed over; older ones say little of the present.
+_JOBS = 10
 # Rows of a table; the report has the rest.
 _ROWS = 12
 _NEWEST_TASKS = 8
@@ -41,14 +41,6 @@ class Card:
     spark: charts.Chart | None
     spark_text: str
     serves: str
-
-
-@dataclass(frozen=True)
-class Replays:
-    """The replays of a project, newest first; ``active``: the one that waits or runs."""
-
-    done: tuple[Replay, ...]
-    active: Job | None
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,7 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
     over = board.reports.over_time(key)
     total = board.reports.groups(key, "project")
     by_phrase = board.reports.groups(key, "phrase")
+    replays = board.jobs.listed(project=key, kind=REPLAY, limit=_JOBS)
     return project_page(
         *(request, board, key, "project.html", "Costs"),
         total=total[0] if total else None,
@@ -134,7 +127,8 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
         ],
         phrase_table=GroupTable.of("phrase", by_phrase),
         promotions=promotion_rows(board.reports.promotions(key))[::-1],
-        replays=_replays(board, key),
+        replays=[made for job in replays if (made := replay_of(job))][:_REPLAYS_SHOWN],
+        replaying=replays[0] if replays and not replays[0].ended else None,
         without_mask=len(board.reports.without_mask(key)),
         dropped=len(dropped_masks(board.database, Project.read(key))),
         trouble=_trouble(board, key),
@@ -155,16 +149,9 @@ def start_replay(request: Request, board: Board, key: Key) -> Response:
     return board.render.redirect(request, f"/training/{asked.id}", said)
 
 
-def _replays(board: Dashboard, project: str) -> Replays:
-    done = board.jobs.listed(project=project, kind=REPLAY, state="done", limit=_REPLAYS_SHOWN)
-    made = tuple(replay for job in done if (replay := replay_of(job)) is not None)
-    newest = board.jobs.listed(project=project, kind=REPLAY, limit=1)
-    return Replays(made, next((job for job in newest if not job.ended), None))
-
-
 def _last_training(board: Dashboard, project: str) -> LastTraining | None:
     """The newest training of the project that has these figures."""
-    for job in board.jobs.listed(project=project, kind=TRAINING, state="done", limit=_TRAININGS):
+    for job in board.jobs.listed(project=project, kind=TRAINING, state="done", limit=_JOBS):
         result = job.result or {}
         if suggested := suggested_of(board, result.get("version", ""), result.get("gate")):
             return LastTraining(job, suggested)
