@@ -278,6 +278,18 @@ def insert_of(connection: Connection, table: type[Base] | Table) -> Any:
     return dialect.insert(table)
 
 
+def upsert(
+    connection: Connection,
+    table: type[Base],
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    new: Mapping[str, Any] | None = None,
+) -> None:
+    """Write values to the row with this primary key. new: more values, if the row is a new one."""
+    row = insert_of(connection, table).values(**key, **(new or {}), **values)
+    connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
+
+
 # -- locks on rows; each lasts until the transaction ends
 
 

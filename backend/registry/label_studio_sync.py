@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from backend.db.engine import insert_of
+from backend.db.engine import upsert
 from backend.db.models import AnnouncementRow, ProjectRow
 from backend.errors import LabelStudioError
 from backend.label_studio.client import LabelStudio
@@ -138,7 +138,4 @@ class LabelStudioSync:
 
     def _save(self, due: AnnouncementRow, **values: Any) -> None:
         with self._registry.database.write() as connection:
-            added = insert_of(connection, AnnouncementRow).values(project=due.project, **values)
-            connection.execute(
-                added.on_conflict_do_update(index_elements=[AnnouncementRow.project], set_=values)
-            )
+            upsert(connection, AnnouncementRow, {"project": due.project}, values)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from backend.db.engine import Database, insert_of
+from backend.db.engine import Database, insert_of, upsert
 from backend.db.models import GatePictureRow, Promotion, Version
 from backend.errors import VersionError
 from backend.label_studio.payloads import Project
@@ -106,8 +106,7 @@ class Registry:
             return known
         self.store.put(name, contents)
         with self.database.write() as connection:
-            added = insert_of(connection, Version).values(row)
-            connection.execute(added.on_conflict_do_update(index_elements=[Version.name], set_=row))
+            upsert(connection, Version, {"name": row.pop("name")}, row)
             if alongside:
                 alongside(connection)
         return self.get(name)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     union,
 )
 
-from backend.db.engine import Database, insert_of, lock_samples
+from backend.db.engine import Database, lock_samples, upsert
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,
@@ -55,8 +55,9 @@ _SAME_ANNOTATION = same_annotation(AnnotationTimeRow, AnnotationRow)
 
 def note_annotation(connection: Connection, key: str, annotation: Annotation) -> None:
     """Store an annotation's metadata: its lead time, and its maker as drafts name users."""
+    row = {"project": key, "annotation_id": annotation.id}
     metadata = {"lead_time": annotation.lead_time, "owner": annotation.owner}
-    _upsert(connection, key, annotation.id, metadata, {"drawn": "", "through": 0})
+    upsert(connection, AnnotationTimeRow, row, metadata, new={"drawn": "", "through": 0})
 
 
 class Costs:
@@ -168,23 +169,9 @@ def _write(connection: Connection, known: TaskRecords, rows: Sequence[Mapping[st
     if rows:
         connection.execute(insert(row), rows)
     for number, digest in known.versions.items():
+        times = {"project": known.project, "annotation_id": number}
         state = {"drawn": digest, "through": known.through}
-        _upsert(connection, known.project, number, state, {"owner": ""})
-
-
-def _upsert(
-    connection: Connection,
-    project: str,
-    number: int,
-    values: Mapping[str, object],
-    defaults: Mapping[str, object],
-) -> None:
-    """Write an annotation's times. defaults: for columns of a new row only."""
-    connection.execute(
-        insert_of(connection, AnnotationTimeRow)
-        .values(project=project, annotation_id=number, **defaults, **values)
-        .on_conflict_do_update(index_elements=["project", "annotation_id"], set_=dict(values))
-    )
+        upsert(connection, AnnotationTimeRow, times, state, new={"owner": ""})
 
 
 def changed_annotations() -> Select[str, int | None]:

@@ -191,7 +191,7 @@ class Round:
             self.error = self._note_missing(host, total)
         except LabelStudioError as failed:
             self.error = str(failed)
-            self.unreached = failed.answered is None and not isinstance(failed, _OtherProjectError)
+            self.unreached = failed.answered is None
         except _TimeIsUp:
             _log.info("Project %s: the next round reads the rest", self._project.key)
         except Exception as failed:  # one project's trouble must not stop the others
@@ -227,9 +227,10 @@ class Round:
         """Save its current config. Refuses a project of the same number on another host."""
         about = host.project(self._project.id)
         if self._project.created and Project.read(about).key != self._project.key:
-            raise _OtherProjectError(
+            raise LabelStudioError(
                 f"Label Studio at {host.url} has another project {self._project.id} than the one "
-                "that was connected."
+                "that was connected.",
+                answered=200,
             )
         xml = about.get("label_config")
         if not isinstance(xml, str):
@@ -301,10 +302,6 @@ class Round:
         if time.monotonic() > self._ends:
             raise _TimeIsUp
         time.sleep(self._rounds.pause_s)
-
-
-class _OtherProjectError(LabelStudioError):
-    """The host has another project of the same number."""
 
 
 def _batches(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
