@@ -226,12 +226,8 @@ class _Group:
 
 def _several(dataset: Dataset, index: int) -> bool:
     """Whether the picture has two things of one kind."""
-    kinds = [
-        concept_of(about.category)
-        for about in dataset.objects(index)
-        if about.category and not about.semantic
-    ]
-    return len(set(kinds)) < len(kinds)
+    things = [about for about in dataset.objects(index) if about.concept and not about.semantic]
+    return len({about.concept for about in things}) < len(things)
 
 
 def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:

@@ -18,7 +18,6 @@ from PIL import Image, ImageFilter
 from model.crop import Box, mask_box
 from training.data.sample import VOID, Dataset, Sample, SampleObject, pick
 from training.data.transforms import nearest, placed
-from training.prompts.vocabulary import concept_of
 
 # Sources whose objects are single things; regions cannot be counted.
 COUNTED = frozenset(
@@ -144,7 +143,7 @@ _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
 
 def _concepts(objects: Sequence[SampleObject]) -> set[str]:
-    return {concept_of(o.category) for o in objects if o.category and not o.semantic}
+    return {about.concept for about in objects if about.concept and not about.semantic}
 
 
 def _large_object(
@@ -153,7 +152,7 @@ def _large_object(
     """A random object of this concept that is large enough, and its bounding box."""
     fitting = []
     for about in sample.objects:
-        if concept in _concepts([about]):
+        if about.concept == concept and not about.semantic:
             mask = sample.mask(about.id)
             box = mask_box(mask)
             if box is not None and mask.mean() >= LARGE_ENOUGH:

@@ -13,6 +13,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from training.prompts.vocabulary import concept_of
+
 Item = TypeVar("Item")
 VOID = -1
 """Id in the instance map of ignored pixels, such as undecided borders."""
@@ -34,6 +36,11 @@ class SampleObject:
     clicks: tuple[tuple[float, float, bool], ...] = ()
     traits: tuple[str, ...] = ()
     box: tuple[float, float, float, float] | None = None
+
+    @property
+    def concept(self) -> str | None:
+        """Its category under the common name (`concept_of`)."""
+        return concept_of(self.category) if self.category else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from training.evaluation.measurement import Method, Result
 from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, next_click, overlap
 from training.evaluation.statistics import estimate, estimates
 from training.prompts.scenes import DISSECTED, Scene
-from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
+from training.prompts.vocabulary import CARRIED, COLOURS, WORN, related
 
 # Smaller second objects (share of the picture) are neither clicked nor named as siblings.
 SMALLEST = 0.005
@@ -249,7 +249,7 @@ def _wrong_word(asked: _Asked) -> str:
     category = asked.case.category
     if category is None:
         return ""
-    others = {concept_of(about.category) for about in asked.sample.objects if about.category}
+    others = {about.concept for about in asked.sample.objects if about.concept}
     wrong = sorted(other for other in others if not related(other, category))
     rng = np.random.default_rng(asked.case.seed)
     return word_of(str(rng.choice(wrong))) if wrong else ""

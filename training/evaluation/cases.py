@@ -118,7 +118,7 @@ def word_of(category: str | None) -> str:
 def ids_of_kind(objects: Sequence[SampleObject], category: str) -> tuple[int, ...]:
     """The ids of all objects of a category under any of its names, semantic regions included."""
     concept = concept_of(category)
-    return tuple(o.id for o in objects if o.category and concept_of(o.category) == concept)
+    return tuple(about.id for about in objects if about.concept == concept)
 
 
 def size_of(area: float) -> str:
@@ -129,8 +129,7 @@ def size_of(area: float) -> str:
 def _questions(
     dataset: Dataset, index: int, source: str, about: SampleObject, mode: Mode
 ) -> Iterator[Case]:
-    concept = None if about.category is None else concept_of(about.category)
-    word = word_of(about.category)
+    concept, word = about.concept, word_of(about.category)
     if mode in CLICKS_FIRST:
         first = about.phrases[0] if about.phrases else word
         yield Case(index, source, (about.id,), concept, first)

@@ -25,12 +25,8 @@ def learned_labels(before: Mapping[str, int], train: Dataset) -> dict[str, int]:
 
     Labels under their common name (`concept_of`). Those of earlier trainings are not lost.
     """
-    now = Counter(
-        concept_of(about.category)
-        for index in range(len(train))
-        for about in train.objects(index)
-        if about.category
-    )
+    objects = [about for index in range(len(train)) for about in train.objects(index)]
+    now = Counter(about.concept for about in objects if about.concept)
     return {name: max(before.get(name, 0), now[name]) for name in sorted({*before, *now})}
 
 

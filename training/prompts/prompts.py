@@ -34,7 +34,7 @@ from training.prompts.clicks import (
 )
 from training.prompts.phrases import describe, name_absent, name_several
 from training.prompts.scenes import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Phrase, PictureScene
-from training.prompts.vocabulary import concept_of, every_word_for
+from training.prompts.vocabulary import every_word_for
 
 GivenMask = Literal["", "first", "last"]
 """When a given previous mask enters: before the first answer, as the answer before the last one, or
@@ -264,8 +264,8 @@ class PromptMaker:
             return own[0]
         if not with_phrase:
             return pick(candidates, self.rng)
-        kinds = [concept_of(about.category) if about.category else "" for about in candidates]
-        crowded = [bool(kind) and kinds.count(kind) > 1 for kind in kinds]
+        kinds = [about.concept for about in candidates]
+        crowded = [kind is not None and kinds.count(kind) > 1 for kind in kinds]
         layered = [about.id in view.sample.masks for about in candidates]
         weights = np.where(crowded, recipe.among_several, 1.0)
         return candidates[self._weighted(weights * np.where(layered, recipe.two_answers, 1.0))]

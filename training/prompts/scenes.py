@@ -174,7 +174,7 @@ class Scene:
             seen.append(
                 VisibleObject(
                     about,
-                    None if about.category is None else concept_of(about.category),
+                    about.concept,
                     area[label] / (height * width),
                     _extent(columns_seen, middle[0], width),
                     _extent(rows_seen, middle[1], height),

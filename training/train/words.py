@@ -309,8 +309,8 @@ def _counted(dataset: Dataset, chosen: Callable[[Iterable[str]], set[str]]) -> l
     typed: Counter[str] = Counter()
     for index in range(len(dataset)):
         for about in dataset.objects(index):
-            if about.category:
-                labels.update(chosen([words_for(concept_of(about.category))[0]]))
+            if about.concept:
+                labels.update(chosen([words_for(about.concept)[0]]))
             typed.update(chosen(about.phrases))
     often = [word for word, count in typed.most_common() if count >= FEWEST_TYPED]
     return list(dict.fromkeys([*(word for word, _ in labels.most_common()), *often]))[:MOST_NEW]
