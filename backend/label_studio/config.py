@@ -214,7 +214,7 @@ def _image_controls(
         where = " but a valueList, which this backend does not read" if tag.get("valuelist") else ""
         warnings.append(f"The image '{name}' has no value{where}.")
         return None
-    brushes = _brushes(mine, warnings)
+    brushes = _brushes(mine, refine, warnings)
     if not brushes:
         warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
         return None
@@ -230,18 +230,21 @@ def _image_controls(
     return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key, boxes)
 
 
-def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ...]:
+def _brushes(
+    mine: list[Element], refine: tuple[str, str], warnings: list[str]
+) -> tuple[BrushControl, ...]:
+    """What takes masks. Labels that refine, where a brush has them too, are no classes."""
     brushes = []
-    shared = _shared_labels(mine)
+    labels_control, shared = _shared_labels(mine)
     order = list(dict.fromkeys(_MASK_TOOLS.values()))
     tags = [tag for tag in mine if tag.tag in _MASK_TOOLS]
     for tag in sorted(tags, key=lambda tag: order.index(_MASK_TOOLS[tag.tag])):
         name, tool = tag.get("name", ""), _MASK_TOOLS[tag.tag]
-        if not tag.tag.endswith("labels"):
-            labels_control, labels = shared
-            brushes.append(BrushControl(name, labels, labels_control, tool))
-        elif labels := labels_of(tag):
-            brushes.append(BrushControl(name, labels, tool=tool))
+        own = tag.tag.endswith("labels")
+        labels = labels_of(tag) if own else shared
+        classes = tuple(label for label in labels if _role(label, refine) == "object")
+        if classes or not own:
+            brushes.append(BrushControl(name, classes, "" if own else labels_control, tool))
         else:
             dynamic = " (labels from a task's data are not supported)" if _from_data(tag) else ""
             warnings.append(

@@ -172,6 +172,20 @@ def test_refine_labels_are_found_without_regard_to_case(written):
     assert parse(IMAGE, BRUSH, points).images[0].clicks[0].labels[0].role == "add"
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        tag("BrushLabels", "b", "Cat", "+ last object") + tag("KeyPointLabels", "k", "Cat"),
+        '<Brush name="b" toName="image"/><KeyPoint name="k" toName="image"/>'
+        + tag("Labels", "tag", "Cat", "+ last object"),
+    ],
+)
+def test_a_refine_label_is_no_class_where_the_brush_has_it_too(tags):
+    (image,) = parse(IMAGE, tags).images
+
+    assert [label.value for _, label in image.labels] == ["Cat"]
+
+
 def test_refine_labels_by_setting_and_by_alias():
     points = (
         '<KeyPointLabels name="kp" toName="image" smart="true"><Label value="mehr"/>'
