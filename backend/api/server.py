@@ -21,6 +21,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -37,9 +38,33 @@ MAX_CONNECTIONS = 256
 # A request that was sent at once may wait as long until a busy server reads it.
 YOUNG_S = 1.0
 _MAX_BUSY = 2_000
+# Bytes of a header, and of what is read at once; so many chunks of a body may be of any size, and
+# the others of this one on average.
+_PART = 1 << 14
+_FEW_CHUNKS, _LEAST_CHUNK = 200, 256
 _FILES = 4096
 # The system would otherwise keep up to 4 MiB of an answer for each client that does not read it.
 _UNREAD_BYTES = 256 << 10
+
+
+class _TinyChunksError(Exception):
+    """Ends a connection."""
+
+
+class _Connection(h11.Connection):
+    """h11's, without bodies of very many tiny chunks: each takes as long as a large one, and those
+    of one read, a second in which nobody else is answered."""
+
+    _chunks = _received = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._received += len(event.data)
+            if self._chunks > _FEW_CHUNKS + self._received // _LEAST_CHUNK:
+                raise _TinyChunksError
+        return event
 
 
 class GuardedProtocol(H11Protocol):
@@ -52,6 +77,7 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Start the time limit; where there are too many, end those that ask nothing longest."""
         super().connection_made(transport)
+        self.conn = _Connection(h11.SERVER, _PART)
         self._opened_at = now = self.loop.time()
         self._await_header()
         # Only those that wait count, else a burst of quick requests would keep everyone else out.
@@ -64,7 +90,13 @@ class GuardedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a request; its header must be complete in time."""
-        super().data_received(data)
+        try:
+            # In parts, since only a header that is not complete is limited in size.
+            for start in range(0, len(data), _PART):
+                if not self.transport.is_closing():
+                    super().data_received(data[start : start + _PART])
+        except _TinyChunksError:
+            self.transport.abort()
         if self._asks:
             self._end_timer()
         elif self._header_timer is None:

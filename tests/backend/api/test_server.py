@@ -132,6 +132,29 @@ def test_a_header_that_does_not_end_is_ended(port: int, monkeypatch: pytest.Monk
 LARGE = b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+
+
+def test_a_body_in_tiny_chunks_is_ended(port: int) -> None:
+    # given what one client sends in a second, each chunk of which takes as long as a large one
+    with opened(port, CHUNKED + b"Content-Type: application/json\r\n\r\n") as connection:
+        with suppress(ConnectionError):
+            connection.sendall(b"1\r\na\r\n" * 100_000)
+        assert ended(connection)
+    # and programs that send parts of a line each
+    parts = (b"x" * 300 for _ in range(1_000))
+    headers = {"Content-Type": "application/json"}
+    sent = httpx.post(f"http://127.0.0.1:{port}/predict", content=parts, headers=headers)
+    assert sent.text == "300000"
+
+
+def test_a_long_header_is_refused_also_where_it_arrives_at_once(port: int) -> None:
+    connection = opened(port, b"GET /health HTTP/1.1\r\nHost: a\r\n")
+    with connection, suppress(ConnectionError):
+        connection.sendall(b"a:\r\n" * 50_000 + b"\r\n")
+        assert b" 400 " in connection.recv(100)
+
+
 def test_answers_that_nobody_reads_do_not_keep_others_out(port: int) -> None:
     # given more than the limit, all of them busy with an answer
     held = [opened(port, LARGE) for _ in range(60)]
