@@ -169,6 +169,24 @@ def calibrate(
     _say_written(console, out)
 
 
+def average(
+    context: typer.Context,
+    checkpoints: Annotated[
+        list[str], typer.Argument(help="Checkpoints that were trained from the same one.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; must not exist.")],
+    shares: Annotated[
+        str, typer.Option(help="How much of each, separated by commas; by default the same.")
+    ] = "",
+) -> None:
+    """Average the weights of checkpoints and write the result as a new checkpoint."""
+    from training.train.averaging import write_average
+
+    folders = [_folder(context, checkpoint) for checkpoint in checkpoints]
+    version = write_average(folders, out, _numbers(shares) if shares else ())
+    typer.echo(f"{version}: {out}")
+
+
 def reencode(
     shards: Annotated[list[Path], typer.Argument(help="Shards of a pack (.tar).")],
     out: Annotated[Path, typer.Option(help="Folder for shards of the same names.")],

@@ -39,6 +39,7 @@ COMMANDS = (
     training.train,
     training.evaluate,
     training.calibrate,
+    training.average,
     training.reencode,
     training.simulate,
 )

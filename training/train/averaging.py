@@ -1,0 +1,70 @@
+"""The average of several checkpoints' weights, as one new checkpoint.
+
+Checkpoints that were trained from the same one lie in the same valley of the loss, and their
+average keeps much of what each is better at (Wortsman et al. 2022, "Model soups" and "Robust
+fine-tuning of zero-shot models"). It costs nothing when serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model import checkpoint as checkpoints
+from model.checkpoint import Checkpoint
+from training.errors import TrainingError
+
+
+def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[float] = ()) -> str:
+    """Write the average as a new checkpoint, without metrics; returns its version.
+
+    Args:
+        folders: checkpoints of the same form and vocabulary; their first is the parent.
+        shares: weights of the average, in any scale; equal ones by default.
+
+    Raises CheckpointError, or TrainingError if they do not fit together.
+    """
+    parts = [checkpoints.load(folder) for folder in folders]
+    first = parts[0]
+    weights = list(shares) or [1.0] * len(parts)
+    if len(weights) != len(parts) or min(weights) < 0 or sum(weights) <= 0:
+        raise TrainingError(f"{len(parts)} checkpoints need {len(parts)} shares, none below 0.")
+    for part in parts[1:]:
+        _must_fit(first, part)
+    network = first.network()
+    network.load_state_dict(_average([part.state for part in parts], weights))
+    trained = set[str]().union(*(part.trained or () for part in parts))
+    return checkpoints.save(
+        out,
+        network,
+        first.words,
+        first.vectors,
+        trained=trained if all(part.trained is not None for part in parts) else None,
+        name=first.version.rpartition("-")[0],
+        parent=first.version,
+    )
+
+
+def _average(states: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
+    """Counters, which are integers, are those of the last one."""
+    total = sum(shares)
+    averaged = dict(states[-1])
+    for name, tensor in averaged.items():
+        if tensor.is_floating_point():
+            averaged[name] = torch.stack(
+                [state[name] * (share / total) for state, share in zip(states, shares, strict=True)]
+            ).sum(0)
+    return averaged
+
+
+def _must_fit(one: Checkpoint, other: Checkpoint) -> None:
+    same_words = one.words == other.words and np.array_equal(one.vectors, other.vectors)
+    if one.config != other.config or not same_words:
+        raise TrainingError(
+            f"{one.version} and {other.version} have different configurations or words, so their "
+            "weights cannot be averaged."
+        )
