@@ -20,10 +20,10 @@ from training.errors import TrainingError
 
 
 def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[float] = ()) -> str:
-    """Write the average as a new checkpoint, without metrics; returns its version.
+    """Write the average as a new checkpoint, uncalibrated; returns its version.
 
     Args:
-        folders: checkpoints of the same form and vocabulary; their first is the parent.
+        folders: checkpoints of the same form and vocabulary; the first is the parent.
         shares: weights of the average, in any scale; equal ones by default.
 
     Raises CheckpointError, or TrainingError if they do not fit together.
@@ -38,13 +38,19 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
     network = first.network()
     network.load_state_dict(_average([part.state for part in parts], weights))
     trained = set[str]().union(*(part.trained or () for part in parts))
+    known = (part.metrics.get("metrics", {}).get("categories", ()) for part in parts)
+    total = sum(weights)
+    metrics = {
+        "averaged": {p.version: share / total for p, share in zip(parts, weights, strict=True)},
+        "categories": sorted(set[str]().union(*known)),
+    }
     return checkpoints.save(
         out,
         network,
         first.words,
         first.vectors,
+        metrics,
         trained=trained if all(part.trained is not None for part in parts) else None,
-        name=first.version.rpartition("-")[0],
         parent=first.version,
     )
 

@@ -42,6 +42,7 @@ def test_every_weight_is_the_average(tmp_path: Path, shares: tuple[int, ...], va
         version,
         checkpoints.load(parts[0]).version,
     )
+    assert sum(average.metrics["metrics"]["averaged"].values()) == 1.0
     assert (average.vectors == checkpoints.load(parts[0]).vectors).all()
 
 
