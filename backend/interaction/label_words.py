@@ -56,7 +56,7 @@ def labels_named(
     possessive = [word.endswith("'s") for word in words]
     said = [singular(word.removesuffix("'s")) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    own = frozenset(tuple(_split(label.value)) for _, label in labels)
+    own = frozenset(tuple(_split(label.text)) for _, label in labels)
     names: dict[str, list[tuple[int, bool, int]]] = {}  # label, whether its own, number of words
     for order, (_, label) in enumerate(labels):
         for exact, name in _names(label, own):
@@ -81,7 +81,7 @@ def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> b
     return plural(phrase) or any(
         "".join(_split(name)) in whole
         for _, label in labels
-        for name in (label.value, label.alias)
+        for name in (label.text, label.alias)
         if _split(name)
     )
 
@@ -142,7 +142,7 @@ def _characters(word: str) -> list[str]:
 
 def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool, list[str]]]:
     """How a label can be said: (its own words?, the words). others: what the labels are called."""
-    own = [_split(text) for text in (label.value, label.alias) if text]
+    own = [_split(text) for text in (label.text, label.alias) if text]
     names = [(True, words) for words in own if words]
     for words in own:
         for group in _SAME if len(words) == 1 else ():

@@ -68,7 +68,7 @@ class Understood:
             positives=positives,
             negatives=len(target.points) - positives,
             boxed=target.box is not None,
-            label=target.label.value if target.label is not None else "mask",
+            label=target.label.text if target.label is not None else "mask",
             confidence=prediction.confidence,
             found=bool(drawn.items),
             holes=drawn.holes,

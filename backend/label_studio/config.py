@@ -342,21 +342,21 @@ def _click_labels(
 def _counterparts(
     classes: Sequence[tuple[BrushControl, Label]],
 ) -> Callable[[Label], tuple[BrushControl, Label] | None]:
-    """Finds the brush label that a key point label means: by value, by alias, then ignoring case.
+    """Finds the brush label that a key point label means: by alias, by text, then ignoring case.
     Text is compared in its normal form; of several the first counts."""
     values, aliases, folded = {}, {}, {}
     for brush, label in reversed(classes):
-        values[normal_form(label.value)] = brush, label
-        folded[normal_form(label.value).casefold()] = brush, label
+        values[normal_form(label.text)] = brush, label
+        folded[normal_form(label.text).casefold()] = brush, label
         aliases[normal_form(label.alias)] = brush, label
     aliases.pop("", None)
 
     def counterpart(label: Label) -> tuple[BrushControl, Label] | None:
-        value, alias = normal_form(label.value), normal_form(label.alias)
+        value, alias = normal_form(label.text), normal_form(label.alias)
         return (
-            values.get(value)
+            aliases.get(alias)
+            or values.get(value)
             or aliases.get(value)
-            or aliases.get(alias)
             or values.get(alias)
             or folded.get(value.casefold())
         )

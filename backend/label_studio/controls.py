@@ -212,6 +212,12 @@ class Label:
     alias: str = ""
     verbatim: str = ""  # alias or value with the blanks that the config has around it; '' if none
     hotkey: str = field(default="", compare=False)
+    shown: str = ""  # what the page shows, where that is the name of another label too
+
+    @property
+    def text(self) -> str:
+        """What the page shows of it."""
+        return self.shown or self.value
 
     @property
     def written(self) -> str:
@@ -331,19 +337,25 @@ class ImageControls:
 
 
 def labels_of(tag: Element) -> tuple[Label, ...]:
-    """The labels of a control, each once; those without a value are left out. Of two that show the
-    same text, the second is called by its alias."""
+    """The labels of a control, each once; those without a value are left out. One that shows what
+    another one is called is called by its alias, as in results."""
     labels: dict[str, Label] = {}
-    for child in tag.iter("label"):
-        value, alias = child.get("value", ""), child.get("alias", "")
-        written = alias if alias.strip() else value
-        if value.strip():
-            again = labels.get(value.strip())
+    children = list(tag.iter("label"))
+    aliases = {child.get("alias", "").strip() for child in children}
+    for child in children:
+        shown, alias = child.get("value", ""), child.get("alias", "")
+        written = alias if alias.strip() else shown
+        value, alias = shown.strip(), alias.strip()
+        again = labels.get(value)
+        if alias not in ("", value) and (value in aliases or (again and again.alias != alias)):
+            value = alias if value else ""
+        if value:
             label = Label(
-                (again and again.alias != alias.strip() and alias.strip()) or value.strip(),
-                alias.strip(),
+                value,
+                alias,
                 written if written != written.strip() else "",
                 child.get("hotkey", "").strip(),
+                "" if value == shown.strip() else shown.strip(),
             )
             labels.setdefault(label.value, label)
     return tuple(labels.values())

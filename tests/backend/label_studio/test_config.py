@@ -86,18 +86,26 @@ def test_aliases_are_written_and_understood():
     assert image.brushes[0].label("c1").value == "Cat"
 
 
-def test_labels_that_show_the_same_text_are_told_apart_by_their_aliases():
-    wheels = "Wheel=left", "Wheel=right", "Wheel=left", "Wheel"
+@pytest.mark.parametrize(
+    ("labels", "points", "sent", "written"),
+    [
+        ("Wheel=left Wheel=right Wheel=left Wheel", None, "left right Wheel", "left right left"),
+        ("1=0 2=1 3=2", None, "0 1 2", "0 1 2"),
+        ("1=0 2=1 3=2", "1 2 3", "1 2 3", "0 1 2"),
+        ("Cat=Dog Dog=Cat", "Cat Dog", "Cat Dog", "Dog Cat"),
+    ],
+)
+def test_labels_that_show_what_others_are_called_are_told_apart(labels, points, sent, written):
     (image,) = parse(
-        IMAGE, tag("BrushLabels", "brush", *wheels), tag("KeyPointLabels", "kp", *wheels)
+        IMAGE,
+        tag("BrushLabels", "brush", *labels.split()),
+        tag("KeyPointLabels", "kp", *(points or labels).split()),
     ).images
 
-    sent = [image.clicks[0].label(text) for text in ("left", "right", "Wheel")]
-    assert [label.brush_label.written for label in sent] == ["left", "right", "left"]
-    assert [image.brushes[0].label(label.value).written for _, label in image.labels] == [
-        "left",
-        "right",
-    ]
+    got = [image.clicks[0].label(text).brush_label.written for text in sent.split()]
+    assert got == written.split()
+    for brush, label in image.labels:
+        assert brush.label(label.value) == label
 
 
 @pytest.mark.parametrize(
