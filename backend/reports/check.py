@@ -4,13 +4,16 @@ Each side is summed on its own, from its own table. Each difference is reported 
 that an admin sees whether it is a short delay (the worker has not computed something yet) or a bug.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from backend.db.models import (
     INTERACTIONS,
     AnnotationRow,
+    AnnotationTimeRow,
     EventRow,
     RegionCostRow,
     SampleRow,
@@ -52,6 +55,7 @@ def reconcile(connection: Connection, project: str) -> Reconciliation:
             if tasks[name] != log[name]
         ),
         *_first(_between_regions(computed, held)),
+        *_first(_within_regions(connection, project)),
         *_first(_changed(connection, project)),
     ]
     return Reconciliation(tasks, log, len(computed), len(held), tuple(differences))
@@ -94,6 +98,47 @@ def _between_regions(computed: set[Key], held: set[Key]) -> Iterator[str]:
         )
     for annotation, _, region in sorted(computed - held):
         yield f"Region {region} has costs, but annotation {annotation} no longer contains it."
+
+
+def _within_regions(connection: Connection, project: str) -> Iterator[str]:
+    """Each region's figures against the events of its targets, and no target in two regions."""
+    row = RegionCostRow
+    counted = (getattr(row, name) for name in ("interactions", *_KINDS.values()))
+    same = same_annotation(AnnotationTimeRow, row)
+    query = (
+        select(row.annotation_id, row.region_id, row.targets, AnnotationTimeRow.through, *counted)
+        .join(AnnotationTimeRow, same, isouter=True)
+        .where(row.project == project)
+    )
+    events = _by_target(connection, project)
+    claimed: dict[int, str] = {}
+    for region in connection.execute(query).mappings():
+        name = f"Region {region['region_id']} of annotation {region['annotation_id']}"
+        counts: Counter[str] = Counter()
+        for target in region["targets"]:
+            if target in claimed:
+                yield f"{name} and {claimed[target]} both count the same interactions."
+            claimed[target] = name
+            for number, kind in events.get(target, ()):
+                counts[kind] += number <= (region["through"] or 0)
+        for kind in _KINDS.values():
+            if counts[kind] != region[kind]:
+                yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {counts[kind]}."
+        if region["interactions"] != sum(region[_KINDS[kind]] for kind in INTERACTIONS):
+            yield f"The interactions of {name[0].lower()}{name[1:]} do not add up."
+
+
+def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[int, str]]]:
+    query = select(EventRow.target_id, EventRow.id, EventRow.kind).where(
+        EventRow.project == project,
+        EventRow.target_id.is_not(None),
+        EventRow.kind.in_(list(_KINDS)),
+    )
+    events: dict[int, list[tuple[int, str]]] = {}
+    rows: Iterable[Any] = connection.execute(query)
+    for target, number, kind in rows:
+        events.setdefault(target, []).append((number, _KINDS[kind]))
+    return events
 
 
 def _changed(connection: Connection, project: str) -> Iterator[str]:
