@@ -92,7 +92,9 @@ class LabelStudioSync:
                 continue
             row = rows.get(key, AnnouncementRow(project=key, version="", attempts=0))
             version = champions.of(Project.read(key)) or self._registry.base_name
-            if row.version != version and (row.try_at is None or row.try_at <= now):
+            # A wait that is longer than any: the clock was set back.
+            waits = row.try_at is not None and now < row.try_at <= now + _LONGEST_PAUSE
+            if row.version != version and not waits:
                 row.version = version
                 due.append(row)
         return due

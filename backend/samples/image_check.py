@@ -146,7 +146,9 @@ class ImageCheck:
 
     def _due(self) -> list[LabeledPicture]:
         picture = AnnotatedPictureRow
-        again = picture.look_after.is_(None) | (picture.look_after <= self._now())
+        now, after = self._now(), picture.look_after
+        # A pause that is longer than any: the clock was set back.
+        again = after.is_(None) | (after <= now) | (after > now + _LONGEST_PAUSE)
         query = (
             select(picture, AnnotationRow.task_id)
             .join(AnnotationRow, same_annotation(AnnotationRow, picture))

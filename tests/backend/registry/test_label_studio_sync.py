@@ -191,6 +191,9 @@ def test_an_unreachable_label_studio_is_updated_when_it_is_back(
     assert sync.run(NOW + timedelta(seconds=11)) == 0
     assert noted(here).attempts == 2
     assert noted(here).try_at == NOW + timedelta(seconds=31)
+    # A clock that is set back does not make the pause longer.
+    assert sync.run(NOW - timedelta(days=365)) == 0
+    assert noted(here).attempts == 3
 
     studio.away = False
     assert sync.run(NOW + timedelta(seconds=32)) == 1

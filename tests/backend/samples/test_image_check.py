@@ -51,6 +51,14 @@ def test_a_picture_that_is_gone_is_tried_again_later_and_later(team: Team) -> No
     assert (noted(team)[0].state, noted(team)[0].error) == ("good", "")
 
 
+def test_a_clock_that_is_set_back_delays_no_check(team: Team) -> None:
+    team.host.pictures.pop(team.label(1, [region()]))
+    team.look()
+    team.wait(days=-365)
+
+    assert team.look() == 1
+
+
 @pytest.mark.parametrize("status", [0, 500, 503])
 def test_a_host_that_is_away_says_nothing_of_its_pictures(team: Team, status: int) -> None:
     # given: a label whose picture was seen, one whose picture was not, and nobody who has them
