@@ -212,14 +212,13 @@ def parse_webhook(body: object) -> WebhookRequest:
         raise RequestError("The request's 'action' is missing.")
     project = hook.get("project")
     project = project if isinstance(project, Mapping) else {"id": project}
-    config, title = project.get("label_config"), project.get("title")
     return WebhookRequest(
         action=action,
         project=Project.read(project),
         tasks=tuple(map(read_task, _objects(hook, "task", "tasks"))),
         annotations=tuple(_objects(hook, "annotation", "annotations")),
-        label_config=config if isinstance(config, str) else "",
-        title=title.strip() if isinstance(title, str) else "",
+        label_config=clean(project.get("label_config")),
+        title=clean(project.get("title")).strip(),
         changed_at=moment(project.get("updated_at")),
     )
 
@@ -348,7 +347,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     text = body.get(name)
     if text is not None and not isinstance(text, str):
         raise RequestError(f"The request's '{name}' is not a text.")
-    return text or ""
+    return clean(text)
 
 
 def _objects(body: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:

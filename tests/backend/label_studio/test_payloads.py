@@ -186,6 +186,15 @@ def test_webhooks(name, annotations, tasks):
     assert "<BrushLabels" in hook.label_config
 
 
+def test_a_webhooks_texts_are_such_that_every_database_takes_them() -> None:
+    project = {"id": 1, "title": "Cats\0 \ud83d", "label_config": "<View>\0</View>"}
+
+    hook = parse_webhook({"action": "PROJECT_UPDATED\0", "project": project})
+
+    assert (hook.action, hook.title) == ("PROJECT_UPDATED", "Cats ?")
+    assert hook.label_config == "<View></View>"
+
+
 @pytest.mark.parametrize("parse", [parse_setup, parse_predict, parse_webhook])
 @pytest.mark.parametrize("body", [None, [], "x", 3, {}, {"project": {}}, {"tasks": "x"}])
 def test_bodies_that_are_none_are_refused_with_a_sentence(parse, body):
