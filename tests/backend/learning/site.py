@@ -299,8 +299,9 @@ class Site:
         self.until(there)
 
     def done(self, number: int) -> Job:
-        """Wait until a job has ended; it must be done."""
-        self.until(lambda: self.jobs.get(number).ended)
+        """Wait until a job has ended; it must be done. Trainings run at low priority, so that on a
+        busy machine they take minutes."""
+        self.until(lambda: self.jobs.get(number).ended, seconds=450)
         job = self.jobs.get(number)
         assert job.state == "done", (job, [line.line for line in self.jobs.log(number)])
         return job
