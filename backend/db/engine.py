@@ -5,7 +5,6 @@ processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on
 avoid deadlocks, lock a lease before a job.
 """
 
-import json
 import os
 import sqlite3
 import threading
@@ -181,9 +180,7 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
     try:
         if not is_sqlite:
             # Connections break when the server restarts; a ping costs less than a failed click.
-            return create_engine(
-                url, pool_pre_ping=True, pool_size=10, max_overflow=30, json_serializer=_json
-            )
+            return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
         path = Path(str(url.database)).resolve()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -196,11 +193,7 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
                 f"The database {path} cannot be opened: {error.strerror}."
             ) from error
         engine = create_engine(
-            url,
-            connect_args={"timeout": _BUSY_S},
-            pool_size=10,
-            max_overflow=30,
-            json_serializer=_json,
+            url, connect_args={"timeout": _BUSY_S}, pool_size=10, max_overflow=30
         )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(
@@ -224,11 +217,6 @@ def _create_private(path: Path) -> None:
         return
     with suppress(FileExistsError):  # by another process, since
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _json(value: object) -> str:
-    """As JSON; numbers of numpy, which reports of measurements hold, as plain ones."""
-    return json.dumps(value, default=lambda number: number.item())
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -105,7 +105,7 @@ def annotate(
     others = [about.id for about in sample.objects if about not in wanted]
     undecided = sample.void | sample.mask(*others) if others else sample.void
     deletions = sum(
-        number not in matched and undecided[region.mask].mean() <= 0.5
+        number not in matched and bool(undecided[region.mask].mean() <= 0.5)
         for number, region in enumerate(regions)
     )
     counts: dict[int, int] = {}

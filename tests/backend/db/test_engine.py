@@ -7,9 +7,8 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
-import numpy as np
 import pytest
-from sqlalchemy import JSON, insert, literal, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
 from backend.db.engine import Database
@@ -117,12 +116,6 @@ def test_times_come_back_in_utc_and_need_a_zone(database):
         database.write() as connection,
     ):
         connection.execute(insert(TaskRow).values(**{**task(2), "updated_at": datetime.now()}))
-
-
-def test_numbers_of_numpy_in_json_are_written_as_plain_ones(database):
-    values = select(literal({"n": np.int64(3), "of": [np.float64(0.5)]}, JSON))
-    with database.read() as connection:
-        assert connection.execute(values).scalar_one() == {"n": 3, "of": [0.5]}
 
 
 def test_objects_of_a_session_stay_usable_after_it(database):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,8 @@ def test_each_object_costs_what_its_region_leaves_to_do(sample: Sample) -> None:
     assert (cost.regions, cost.deletions) == (3, 1)
     # and the deletion is shared by the picture's objects
     assert sum(cost.per_object) == pytest.approx(7)
+    # and a report of it can be stored
+    assert json.loads(json.dumps(asdict(cost)))["deletions"] == 1
 
 
 def test_a_region_below_half_is_deleted_and_its_object_clicked(sample: Sample) -> None:
