@@ -1,8 +1,8 @@
 """The average of several checkpoints' weights, as one new checkpoint.
 
-Checkpoints that were trained from the same one lie in the same valley of the loss, and their
-average keeps much of what each is better at (Wortsman et al. 2022, "Model soups" and "Robust
-fine-tuning of zero-shot models"). It costs nothing when serving.
+It only works for checkpoints that were trained from the same one. Their average is often better
+than each of them, and as fast (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of
+zero-shot models").
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
     parts = [checkpoints.load(folder) for folder in folders]
     first = parts[0]
     weights = list(shares) or [1.0] * len(parts)
-    if len(weights) != len(parts) or min(weights) < 0 or sum(weights) <= 0:
+    total = sum(weights)
+    if len(weights) != len(parts) or min(weights) < 0 or total <= 0:
         raise TrainingError(f"{len(parts)} checkpoints need {len(parts)} shares, none below 0.")
     for part in parts[1:]:
         _must_fit(first, part)
+    fractions = [weight / total for weight in weights]
     network = first.network()
-    network.load_state_dict(_average([part.state for part in parts], weights))
+    network.load_state_dict(_average([part.state for part in parts], fractions))
     trained = set[str]().union(*(part.trained or () for part in parts))
     known = (part.metrics.get("metrics", {}).get("categories", ()) for part in parts)
-    total = sum(weights)
+    versions = [part.version for part in parts]
     metrics = {
-        "averaged": {p.version: share / total for p, share in zip(parts, weights, strict=True)},
+        "averaged": dict(zip(versions, fractions, strict=True)),
         "categories": sorted(set[str]().union(*known)),
     }
     return checkpoints.save(
@@ -56,13 +58,12 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
 
 
 def _average(states: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
-    """Counters, which are integers, are those of the last one."""
-    total = sum(shares)
+    """shares: with a sum of 1. Counters, which are integers, are those of the last one."""
     averaged = dict(states[-1])
     for name, tensor in averaged.items():
         if tensor.is_floating_point():
             averaged[name] = torch.stack(
-                [state[name] * (share / total) for state, share in zip(states, shares, strict=True)]
+                [state[name] * share for state, share in zip(states, shares, strict=True)]
             ).sum(0)
     return averaged
 
