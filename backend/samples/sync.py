@@ -293,15 +293,17 @@ class Round:
     def _in_time(self, tasks: Iterable[_T]) -> Iterator[_T]:
         """Raises _TimeIsUp at the end of the round: a host may send page after page."""
         for task in tasks:
-            if time.monotonic() > self._ends:
-                raise _TimeIsUp
+            self._check_time()
             yield task
 
     def _pace(self) -> None:
         """Wait a little. Raises _TimeIsUp at the end of the round."""
+        self._check_time()
+        time.sleep(self._rounds.pause_s)
+
+    def _check_time(self) -> None:
         if time.monotonic() > self._ends:
             raise _TimeIsUp
-        time.sleep(self._rounds.pause_s)
 
 
 def _batches(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:

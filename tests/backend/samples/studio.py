@@ -197,8 +197,9 @@ class Api:
 class OneHost:
     """Every project is in this Label Studio."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, *, trusted: bool = True) -> None:
         self.api = Api(studio)
+        self.api.trusted = trusted
 
     def of(self, project: object) -> Api:
         return self.api
@@ -235,9 +236,14 @@ def connected(database: Database, project: Project = PROJECT) -> None:
 
 
 def reconciliation(
-    database: Database, studio: Studio, clock: Callable[[], datetime] | None = None, **options: Any
+    database: Database,
+    studio: Studio,
+    clock: Callable[[], datetime] | None = None,
+    *,
+    trusted: bool = True,
+    **options: Any,
 ) -> Reconciliation:
-    hosts: Any = OneHost(studio)
+    hosts: Any = OneHost(studio, trusted=trusted)
     given = {"clock": clock or (lambda: studio.now + timedelta(hours=1)), "pause_s": 0, **options}
     return Reconciliation(database, hosts, LabelConfig.parse, **given)
 

@@ -280,9 +280,8 @@ def test_a_host_that_only_announced_itself_never_deletes_much(
     labeled.tasks, labeled.annotations = {}, {}
 
     def look(hours: int) -> str:
-        rounds = reconciliation(database, labeled, lambda: labeled.now + timedelta(hours=hours))
-        rounds.hosts.api.trusted = False  # type: ignore[attr-defined]
-        (done,) = rounds.run()
+        now = labeled.now + timedelta(hours=hours)
+        (done,) = reconciliation(database, labeled, lambda: now, trusted=False).run()
         return done.error
 
     said = [look(hours) for hours in range(2, 7)]
