@@ -10,34 +10,7 @@ from tests.e2e.photographs import CAT
 from tests.e2e.studio import Studio
 
 CAT_KEY, CAT_BOX, ADD = "2", "Alt+2", "a"
-POLYGONS = """<View>
-  <View className="pc-status">
-    <TextArea name="status" toName="image" editable="false" smart="false"/>
-  </View>
-  <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
-    <Label value="Cat" hotkey="2"/>
-    <Label value="+ last object" hotkey="a"/>
-    <Label value="- last object" hotkey="s"/>
-  </KeyPointLabels>
-  <Image name="image" value="$image"/>
-  <PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>
-</View>"""
-
-BITMASKS = """<View>
-  <View className="pc-status">
-    <TextArea name="status" toName="image" editable="false" smart="false"/>
-  </View>
-  <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
-    <Label value="Cat" hotkey="2"/>
-    <Label value="+ last object" hotkey="a"/>
-    <Label value="- last object" hotkey="s"/>
-  </KeyPointLabels>
-  <Image name="image" value="$image"/>
-  <BitmaskLabels name="mask" toName="image" smart="false">
-    <Label value="Cat" hotkey="9"/>
-  </BitmaskLabels>
-</View>"""
-MAGIC_WAND = """<View>
+CONFIG = """<View>
   <View className="pc-status">
     <TextArea name="status" toName="image" editable="false" smart="false"/>
   </View>
@@ -47,9 +20,19 @@ MAGIC_WAND = """<View>
     <Label value="- last object" hotkey="s"/>
   </KeyPointLabels>
   <Image name="image" value="$image" crossOrigin="anonymous"/>
-  <Labels name="label" toName="image"><Label value="Cat" hotkey="9"/></Labels>
-  <MagicWand name="wand" toName="image"/>
+  {}
 </View>"""
+POLYGONS = CONFIG.format(
+    '<PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>'
+)
+BITMASKS = CONFIG.format(
+    '<BitmaskLabels name="mask" toName="image" smart="false">'
+    '<Label value="Cat" hotkey="9"/></BitmaskLabels>'
+)
+MAGIC_WAND = CONFIG.format(
+    '<Labels name="label" toName="image"><Label value="Cat" hotkey="9"/></Labels>'
+    '<MagicWand name="wand" toName="image"/>'
+)
 _TAKE_TOOL = """name => {
   const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
   const tools = image.getToolsManager();
