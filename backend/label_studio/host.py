@@ -310,7 +310,8 @@ class Host:
             ) from None
 
     def _content(self, answer: requests.Response, timeout_s: float) -> bytes:
-        """The body of an answer, of which each byte may take ``timeout_s``."""
+        """The body of an answer, of which each byte may take ``timeout_s``. Not by ``read_body``:
+        no ``Deadline`` watches the sockets of a session, so parts are read as they come."""
         ends = time.monotonic() + _TIMES_SLOWER * timeout_s
         body = bytearray()
         with answer:
