@@ -23,7 +23,8 @@ CONFIG = """<View>
   {}
 </View>"""
 POLYGONS = CONFIG.format(
-    '<PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>'
+    '<PolygonLabels name="outline" toName="image" smart="false">'
+    '<Label value="Cat"/></PolygonLabels>'
 )
 BITMASKS = CONFIG.format(
     '<BitmaskLabels name="mask" toName="image" smart="false">'
