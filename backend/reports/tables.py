@@ -100,7 +100,7 @@ GROUPS = _columns(
     Column("seconds", "Time", wording.duration, _NARROW, "seconds.median", terminal=True),
     Column("first_iou", "First IoU", _iou, _NARROW, "first_iou.mean", terminal=True),
     Column("last_iou", "Last IoU", _iou, _NARROW, "last_iou.mean", terminal=True),
-    Column("needed_85", "To 85 %", _iou, _NARROW, "needed_85.mean"),
+    Column("needed_85", "To 85\N{NO-BREAK SPACE}%", _iou, _NARROW, "needed_85.mean"),
     Column("corrected", "By hand", wording.pixels, _NARROW, "corrected.mean.mean"),
 )
 
@@ -121,7 +121,7 @@ TASKS = _columns(
     Column("lead_time", "Lead time", wording.duration, _MIDDLE),
     Column("first_iou", "First IoU", _iou, _NARROW, terminal=True),
     Column("last_iou", "Last IoU", _iou, _NARROW, terminal=True),
-    Column("needed_85", "To 85 %", _one_digit, _MIDDLE),
+    Column("needed_85", "To 85\N{NO-BREAK SPACE}%", _one_digit, _MIDDLE),
     Column("corrected", "By hand", wording.pixels, _MIDDLE),
     Column("last_at", "Last used", wording.minute),
 )
