@@ -48,6 +48,22 @@ def split(text: str) -> list[str]:
     return [word for word in WORD.findall(folded) if any(c.isalnum() for c in word)]
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text in normal form, with compounds taken apart and without quotes after."""
+    return [part.rstrip("'") for word in split(text) for part in word.split("-")]
+
+
+def plural(phrase: str) -> bool:
+    """Whether a phrase asks for several things: "two small dogs"."""
+    return word_forms.is_plural(words_of(phrase))
+
+
+def about_one(phrase: str) -> str:
+    """What a phrase says about one of those that it asks for: "all nuclei" -> "nucleus"."""
+    words = words_of(phrase)
+    return " ".join(word_forms.as_singular(words)) if word_forms.is_plural(words) else phrase
+
+
 def normal_form(text: str) -> str:
     """One spelling of equivalent texts: Unicode NFKC, lower case, plain quotes and dashes."""
     if text.isascii():

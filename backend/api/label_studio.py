@@ -13,7 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from backend import metrics
-from backend.api.body_limit import BASIC, ONLY_START_TRAINING, WRONG_SECRET
+from backend.api.limits import BASIC, FAILED, ONLY_START_TRAINING, WRONG_SECRET
 from backend.api.openapi import (
     HealthAnswer,
     PredictAnswer,
@@ -27,7 +27,6 @@ from backend.api.openapi import (
     body,
     refusals,
 )
-from backend.api.pacing import FAILED
 from backend.api.service import Service
 from backend.errors import RequestError
 from backend.label_studio.payloads import START_TRAINING, Project, parse_json

@@ -33,14 +33,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
-from backend.api.body_limit import (
+from backend.api.limits import (
     ONLY_START_TRAINING,
     WRONG_SECRET,
     BodyLimit,
+    Paced,
     Refusal,
     unauthorized,
 )
-from backend.api.pacing import Paced
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, load_credentials, webhook_secret
 from backend.metrics import Metrics
@@ -89,6 +89,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._open = not settings.has_password
         self._hosts = AllowedHosts(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +157,7 @@ class Guard:
         return None
 
     def _logged_in(self, headers: Headers) -> bool:
-        return not self._settings.has_password or _knows_password(headers, self._settings)
+        return self._open or _knows_password(headers, self._settings)
 
 
 class Measured:

@@ -8,7 +8,7 @@ number.
 A client that sends half a request, or does not read its answer, costs nothing and would otherwise
 hold a connection for good (slowloris). A reverse proxy does this better; without one, this is what
 keeps ``/health`` and the annotators' clicks answered. The time limit of a body is in
-``api.body_limit``.
+``api.limits``.
 """
 
 import asyncio

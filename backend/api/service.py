@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from cachetools import TTLCache
@@ -115,8 +116,12 @@ class Service:
             max_bytes=settings.versions_bytes,
             changed=self._another_serves,
         )
+        self._read_config: Callable[[str], LabelConfig] = partial(
+            LabelConfig.parse, **settings.refine_labels
+        )
         self.predict = Predict(
             settings,
+            self._read_config,
             self._projects,
             InteractionStore(self.database, Policy.of(settings), knows=self._predictors.knows),
             self._embeddings,
@@ -206,7 +211,7 @@ class Service:
                 raise RequestError(str(error)) from None
         logs.hide_token(request.access_token)
         xml = request.label_config or self._projects.label_config(request.project)
-        config = self._config(xml)
+        config = self._read_config(xml)
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
         self._projects.remember(replace(request, label_config=xml), logged_in=logged_in)
@@ -231,7 +236,7 @@ class Service:
         return dropped.put_back(
             self.database,
             self.label_studios.of(project),
-            self._config(self._projects.label_config(project)),
+            self._read_config(self._projects.label_config(project)),
             project,
             task,
             annotation,
@@ -276,9 +281,6 @@ class Service:
         self._inbox.close()
         self._enqueuer.close()
         self.database.close()
-
-    def _config(self, xml: str) -> LabelConfig:
-        return LabelConfig.parse(xml, **self.settings.refine_labels)
 
     def _is_stranger(self, project: Project) -> bool:
         """Whether the project is unknown for certain."""

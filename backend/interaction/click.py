@@ -8,7 +8,7 @@ HTTP 200 with a sentence in the status line: Label Studio shows an annotator not
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,27 +17,24 @@ import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction.events import Outcome
-from backend.interaction.label_words import about_one
-from backend.interaction.objects import Click
-from backend.interaction.preannotate import Preannotation
-from backend.interaction.request import Interaction, Prompts, Turn
-from backend.interaction.status_line import (
+from backend.interaction.answer import (
+    LEAST_CONFIDENCE,
+    Drawn,
     Understood,
+    draw_one,
+    draw_several,
     failed,
     noted,
     said_of_several,
     status_item,
     understood,
-)
-from backend.interaction.store import InteractionStore
-from backend.interaction.suggestions import (
-    LEAST_CONFIDENCE,
-    Drawn,
-    draw_one,
-    draw_several,
     unlabeled,
 )
+from backend.interaction.events import Outcome
+from backend.interaction.objects import Click
+from backend.interaction.preannotate import Preannotation
+from backend.interaction.request import Interaction, Prompts, Turn
+from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig, status_control
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
@@ -47,6 +44,7 @@ from backend.settings import Settings
 from model.errors import PhraseClickError
 from model.predictor import Click as PixelClick
 from model.predictor import Embedding, Predictor
+from model.spelling import about_one
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +56,7 @@ class Predict:
     """Answers ``POST /predict``: one click or phrase, or a batch of tasks. Thread-safe."""
 
     settings: Settings
+    read_config: Callable[[str], LabelConfig]
     projects: Projects
     store: InteractionStore
     embeddings: Embeddings
@@ -77,7 +76,7 @@ class Predict:
             raise RequestError("An interactive request holds one task; this one holds more.")
         xml = request.label_config or self.projects.label_config(request.project)
         try:
-            config = LabelConfig.parse(xml, **self.settings.refine_labels)
+            config = self.read_config(xml)
             if request.interactive:
                 config = config.of(request.tasks[0].data)
         except LabelConfigError as error:
@@ -117,7 +116,7 @@ class _Interactive:
         # One status line may serve several images.
         told = [image for image in config.images if image.status] or config.images
         self._image = next((image for image in told if image is self._ask.image), told[0])
-        self._predictor = parts.predictors.champion(request.project)
+        self._predictor: Predictor | None = None  # until the object is known
         self._steps = _Steps(parts.metrics)
 
     def answer(self) -> Answer:
@@ -130,9 +129,9 @@ class _Interactive:
             if turn.target is None:
                 return self._said(noted(turn.notes)) if turn.notes else {"result": []}
             self._predictor = self._predictor_of(turn.target)
-            embedding = self._embedding(turn.target)
+            embedding = self._embedding(turn.target, self._predictor)
             answered = self._every if turn.target.every else self._one
-            drawn, confidence, sentence = answered(turn, turn.target, embedding)
+            drawn, confidence, sentence = answered(turn, turn.target, self._predictor, embedding)
         except Exception as error:
             return self._failed(turn, error)
         outcome = self._outcome(mask=drawn.own.mask, confidence=confidence, digest=drawn.digest)
@@ -158,23 +157,23 @@ class _Interactive:
         """An object finishes on the version that it began with, even after a promotion."""
         return self._parts.predictors.begun_with(target.model_version, self._request.project)
 
-    def _embedding(self, target: Prompts) -> Embedding:
+    def _embedding(self, target: Prompts, predictor: Predictor) -> Embedding:
         """The picture as the predictor sees it, encoded at its first click."""
         place = TaskPicture.of(self._request.tasks[0], target.image, self._request.project)
         # The size that a probe sends is made up.
         shown = None if self._request.probe else self._ask.size
-        return self._parts.embeddings.of(
-            place, self._predictor, shown=shown, timed=self._steps.timed
-        )
+        return self._parts.embeddings.of(place, predictor, shown=shown, timed=self._steps.timed)
 
-    def _one(self, turn: Turn, target: Prompts, embedding: Embedding) -> tuple[Drawn, float, str]:
+    def _one(
+        self, turn: Turn, target: Prompts, predictor: Predictor, embedding: Embedding
+    ) -> tuple[Drawn, float, str]:
         """The object's region, its confidence, and the sentence for the status line."""
         size = embedding.width, embedding.height
         with self._steps.timed("predict"):
             previous = target.previous_mask
             if previous is not None and previous.shape != size[::-1]:
                 previous = None  # the picture at this address has been replaced since
-            prediction = self._predictor.predict(
+            prediction = predictor.predict(
                 embedding,
                 [PixelClick(*click.pixel(*size), click.positive) for click in target.points],
                 about_one(target.phrase) if target.clicks else target.phrase,
@@ -195,10 +194,12 @@ class _Interactive:
         answer = Understood.of(turn, target, prediction, drawn.own, unsure=unsure)
         return drawn, prediction.confidence, understood(answer)
 
-    def _every(self, turn: Turn, target: Prompts, embedding: Embedding) -> tuple[Drawn, float, str]:
+    def _every(
+        self, turn: Turn, target: Prompts, predictor: Predictor, embedding: Embedding
+    ) -> tuple[Drawn, float, str]:
         """The same for each object that the phrase means."""
         with self._steps.timed("predict"):
-            instances = self._predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
+            instances = predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
         with self._steps.timed("brush"):
             objects = unlabeled(instances.objects, self._ask.saved)
             size = embedding.width, embedding.height
@@ -229,9 +230,15 @@ class _Interactive:
             return False
         return previous.shape == mask.shape and bool((previous & mask).any())
 
+    @property
+    def _version(self) -> str:
+        """Of the model that answers: the object's, or the champion where none is known."""
+        predictor = self._predictor or self._parts.predictors.champion(self._request.project)
+        return predictor.version
+
     def _outcome(self, **answered: Any) -> Outcome:
         return Outcome(
-            model_version=self._predictor.version,
+            model_version=self._version,
             milliseconds=self._steps.total(),
             steps=self._steps.milliseconds,
             **answered,
@@ -264,8 +271,7 @@ class _Interactive:
         result, image = list(items), self._image
         if image.status:
             result.append(status_item(image.status, image.name, sentence, mask=mask))
-        version = self._predictor.version
-        return {"result": result, "score": round(score, 4), "model_version": version}
+        return {"result": result, "score": round(score, 4), "model_version": self._version}
 
 
 class _Steps:

@@ -11,8 +11,8 @@ from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 
 from backend.label_studio.controls import BrushControl, Label, normal_form
-from model.spelling import HANGUL, UNSPACED, split, stems
-from model.word_forms import as_singular, is_plural, singular
+from model.spelling import HANGUL, UNSPACED, plural, stems, words_of
+from model.word_forms import singular
 
 # Each group means the same class wherever a project has only one of its words as a label.
 _SAME = (
@@ -70,11 +70,6 @@ def labels_named(
     return tuple(labels[order] for order in sorted(best, key=lambda order: (best[order], order)))
 
 
-def plural(phrase: str) -> bool:
-    """Whether a phrase asks for several things: "two small dogs"."""
-    return is_plural(_words(phrase))
-
-
 def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
     """Whether a phrase means every one of a kind: it is in the plural, or a label's bare name."""
     whole = {stem for stem, _ in stems("".join(_split(phrase)))}
@@ -84,12 +79,6 @@ def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> b
         for name in (label.text, label.alias)
         if _split(name)
     )
-
-
-def about_one(phrase: str) -> str:
-    """What a phrase says about one of those that it asks for: "all nuclei" -> "nucleus"."""
-    words = _words(phrase)
-    return " ".join(as_singular(words)) if is_plural(words) else phrase
 
 
 def _said(said: Sequence[str], names: Container[str]) -> Iterator[tuple[int, int, str, str]]:
@@ -111,16 +100,11 @@ def _said(said: Sequence[str], names: Container[str]) -> Iterator[tuple[int, int
                     yield at, last, stem, ending
 
 
-def _words(text: str) -> list[str]:
-    """The words of a text in lower case, in their normal form."""
-    return [part.rstrip("'") for word in split(text) for part in word.split("-")]
-
-
 def _parts(text: str) -> list[str]:
-    """The same, with what is written without blanks taken apart into characters."""
+    """The words of a text, with what is written without blanks taken apart into characters."""
     return [
         part
-        for word in _words(text)
+        for word in words_of(text)
         for part in (_characters(word) if UNSPACED.search(word) else [word])
     ]
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
 from backend.images.embeddings import Embeddings, TaskPicture
+from backend.interaction.answer import LEAST_CONFIDENCE, SAME_OBJECT_IOU
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.suggestions import LEAST_CONFIDENCE, SAME_OBJECT_IOU
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, Task

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend import app as application
-from backend.api import pacing
+from backend.api import limits
 from backend.api.gauges import DatabaseWatch
 from backend.api.service import Service
 from backend.app import create_app
@@ -350,7 +350,7 @@ def test_a_slow_click_does_not_hold_up_health(
 @pytest.fixture
 def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of wrong requests are answered at once."""
-    monkeypatch.setattr(pacing, "_EACH_S", 0.0)
+    monkeypatch.setattr(limits, "_EACH_S", 0.0)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from backend.api import body_limit, label_studio
+from backend.api import label_studio, limits
 from backend.api.middleware import _knows_password, guard
 from backend.label_studio.credentials import make_webhook_secret
 from backend.logs import hidden
@@ -246,7 +246,7 @@ async def test_a_client_may_send_all_of_a_body_that_is_too_large() -> None:
 async def test_a_body_that_stops_arriving_or_drips_is_ended(
     monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float, pause: float
 ) -> None:
-    monkeypatch.setattr(body_limit, limit, seconds)
+    monkeypatch.setattr(limits, limit, seconds)
 
     async def slow() -> AsyncIterator[bytes]:
         while True:
@@ -261,7 +261,7 @@ async def test_a_body_that_stops_arriving_or_drips_is_ended(
 
 @pytest.mark.anyio
 async def test_what_is_only_announced_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_limit, "_WAIT_S", 0.2)
+    monkeypatch.setattr(limits, "_WAIT_S", 0.2)
     ends = asyncio.Event()
 
     async def silent() -> AsyncIterator[bytes]:
@@ -289,7 +289,7 @@ async def test_what_is_only_announced_keeps_nobody_out(monkeypatch: pytest.Monke
 async def test_large_bodies_are_read_slowly_and_small_ones_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(body_limit, "_BYTES_A_SECOND", 4 * MIB)
+    monkeypatch.setattr(limits, "_BYTES_A_SECOND", 4 * MIB)
     loop = asyncio.get_running_loop()
 
     async def seconds(size: int) -> float:
@@ -325,7 +325,7 @@ async def test_large_bodies_wait_for_each_other_and_small_ones_never(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # given room for two large bodies, both taken by requests that are worked on
-    monkeypatch.setattr(body_limit, "_WAIT_S", 0.2)
+    monkeypatch.setattr(limits, "_WAIT_S", 0.2)
     ends, working = asyncio.Event(), 0
 
     async def slow(request: Request) -> PlainTextResponse:

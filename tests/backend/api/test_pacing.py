@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from backend.api import label_studio, pacing
+from backend.api import label_studio, limits
 
 
 async def _answer(request: Request) -> PlainTextResponse:
     await request.body()
     kind = request.query_params.get("kind", "")
     if kind == "says":
-        request.scope[pacing.FAILED] = True
+        request.scope[limits.FAILED] = True
     return PlainTextResponse("", int(kind) if kind.isdigit() else 200)
 
 
@@ -27,7 +27,7 @@ def client() -> httpx.AsyncClient:
     app = Starlette(
         routes=[Route(path, _answer, methods=["POST"]) for path in ("/predict", "/health")]
     )
-    app.add_middleware(pacing.Paced)
+    app.add_middleware(limits.Paced)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend")
 
 

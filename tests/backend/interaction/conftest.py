@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from backend.db.engine import Database
+from backend.interaction.answer import Drawn, draw_one
 from backend.interaction.assignment import Policy
 from backend.interaction.events import Outcome
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
-from backend.interaction.suggestions import Drawn, draw_one
 from backend.label_studio import rle
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict

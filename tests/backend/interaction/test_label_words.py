@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from backend.interaction.label_words import about_one, asks_for_all, labels_named
+from backend.interaction.label_words import asks_for_all, labels_named
 from backend.label_studio.controls import BrushControl, Label
+from model.spelling import about_one
 
 
 def labels(*names: str) -> tuple[tuple[BrushControl, Label], ...]:

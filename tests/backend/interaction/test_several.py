@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
+from backend.interaction.answer import Drawn, draw_several, unlabeled
 from backend.interaction.assignment import Policy
 from backend.interaction.request import Prompts, Turn
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
-from backend.interaction.suggestions import Drawn, draw_several, unlabeled
 from backend.label_studio import rle
 from model.crop import Box
 from model.instances import Instance

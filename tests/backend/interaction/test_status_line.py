@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import PictureFetchError
-from backend.interaction.status_line import (
+from backend.interaction.answer import (
     MAX_CHARACTERS,
     Understood,
     failed,
