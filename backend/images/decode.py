@@ -100,6 +100,8 @@ _FORMATS = [name for name in _FORMATS if name in Image.OPEN]
 # pixels once more, so that a file of 0.9 MB can take minutes.
 _MAX_SCANS = 100
 _MAX_SCANNED_PIXELS = 3_000_000_000
+# Tables, and the header of a scan.
+_BETWEEN_SCANS = (b"\xff\xc4", b"\xff\xdb", b"\xff\xdd", b"\xff\xda")
 # Above these, decoding takes more than about a second: in a process of its own, which takes a
 # quarter of a second more.
 _FEW_SCANS = 20
@@ -151,20 +153,33 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
     Raises PictureFormatError.
     """
-    with _opened(content, max_pixels) as image:
+    with _opened(_whole_blocks(content), max_pixels) as image:
         grey = _GREY.get(image.mode)
         if image.format in ("JPEG", "MPO", "PNG") and grey is not None:
             # The decoder writes into it, as far as the file goes.
             image.im = Image.new(image.mode, image.size, grey).im
+        # Before the rest is read: browsers ignore EXIF behind the pixels of a PNG.
+        transpose = transpose_of(image)
         image.load()
         if isinstance(image, PngImageFile) and image.default_image:
             # The still of an animation, for programs that show none, is no frame of it.
             image.seek(1)
             image.im, image.blend_op = Image.new(image.mode, image.size).im, Blend.OP_SOURCE
             image.load()
-        transpose = transpose_of(image)
         upright = image if transpose is None else image.transpose(transpose)
         return _rgb(upright, image.format)
+
+
+def _whole_blocks(content: bytes) -> bytes:
+    """A JPEG that ends within a block behind its first scan, without what there is of that block:
+    the decoder would take the end of the file for its rest, and show nothing of a progressive one.
+    """
+    first = first_scan(content) if content.startswith(b"\xff\xd8") else None
+    if first is None or content.rfind(b"\xff\xd9", first) >= 0:
+        return content
+    last = max(content.rfind(marker, first + 2) for marker in _BETWEEN_SCANS)
+    ends = last + 2 + int.from_bytes(content[last + 2 : last + 4].ljust(2, b"\xff"))
+    return content[:last] if last >= 0 and ends > len(content) else content
 
 
 def survey(content: bytes, max_pixels: int) -> tuple[int, bool]:

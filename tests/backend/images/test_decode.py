@@ -126,6 +126,17 @@ def test_odd_exif_is_read_as_browsers_read_it(
     assert (decode(content, MEGAPIXEL).shape == (40, 24, 3)) == turned
 
 
+def test_exif_behind_the_pixels_of_a_png_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = file_of(Image.fromarray(quarters()), "PNG", exif=exif)
+    at = content.index(b"eXIf") - 4
+    chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4])]
+    plain = content.replace(chunk, b"")
+
+    assert decode(plain[:-12] + chunk + plain[-12:], MEGAPIXEL).shape == (24, 40, 3)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_exif_is_ignored() -> None:
     content = file_of(
@@ -280,6 +291,15 @@ def test_a_file_that_ends_early_is_shown_as_far_as_it_goes(file_format: str) -> 
     # and two missing bytes cost hardly anything
     whole = decode(content, MEGAPIXEL)
     assert (decode(content[:-2], MEGAPIXEL)[:40] == whole[:40]).all()
+
+
+def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> None:
+    content = file_of(Image.fromarray(quarters(64, 48)), "JPEG", progressive=True)
+    second_scan = content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)
+
+    for end in range(second_scan - 40, len(content)):
+        array = decode(content[:end], MEGAPIXEL)
+        assert np.abs(array[::8, ::8].astype(int) - quarters(64, 48)[::8, ::8]).mean() < 60, end
 
 
 @pytest.mark.parametrize("chunk", ["tEXt", "zTXt"])
