@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.errors import LabelConfigError, RequestError
+from backend.errors import BackendError, LabelConfigError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.answer import (
     LEAST_CONFIDENCE,
@@ -79,7 +79,7 @@ class Predict:
             config = self.read_config(xml)
             if request.interactive:
                 config = config.of(request.tasks[0].data)
-        except LabelConfigError as error:
+        except (LabelConfigError, TooManyError) as error:
             if not request.interactive:
                 raise
             return {"results": [self._refused(request, xml, error)]}
@@ -96,8 +96,8 @@ class Predict:
         )
         return {"results": batch.answers(request, config)}
 
-    def _refused(self, request: PredictRequest, xml: str, error: LabelConfigError) -> Answer:
-        """What is wrong with a labeling config that ``/setup`` refused already."""
+    def _refused(self, request: PredictRequest, xml: str, error: BackendError) -> Answer:
+        """Why a labeling config cannot be read, as ``/setup`` said already."""
         _log.warning("Project %s: %s", request.project.id, error)
         self.metrics.failure(error)
         status, image = status_control(xml) if request.context else ("", "")

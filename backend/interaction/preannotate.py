@@ -22,7 +22,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
+from backend.errors import (
+    DatabaseError,
+    LabelStudioError,
+    PictureError,
+    PictureFormatError,
+    TooManyError,
+)
 from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.answer import LEAST_CONFIDENCE, SAME_OBJECT_IOU
 from backend.interaction.label_words import asks_for_all, labels_named
@@ -140,10 +146,11 @@ class Preannotation:
         return answers
 
     def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
-        images = config.images_of(task.data)
+        images: tuple[ImageControls, ...] = ()
         try:
+            images = config.images_of(task.data)
             answers = [self._image(task, image, project, alone=alone) for image in images]
-        except Exception as error:  # a broken picture must not empty the other tasks
+        except Exception as error:  # one task's trouble must not empty the others
             self.metrics.failure(error)
             self.metrics.task("failed")
             if isinstance(error, PhraseClickError):
@@ -291,7 +298,7 @@ def _may_pass(error: Exception) -> bool:
     """Whether the next request may find it over: a host that is away, or that an admin allows."""
     if isinstance(error, PictureFormatError):
         return False
-    return isinstance(error, PictureError | LabelStudioError | DatabaseError)
+    return isinstance(error, PictureError | LabelStudioError | DatabaseError | TooManyError)
 
 
 def _region_id(*what: object) -> str:

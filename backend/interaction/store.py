@@ -159,7 +159,7 @@ class InteractionStore:
         config: LabelConfig,
         now: datetime | None = None,
     ) -> None:
-        saved = saved_annotation(annotation, config.of(annotation.data))
+        saved = saved_annotation(annotation, config.of_saved(annotation.data))
         if saved is None:
             return
         now = now or datetime.now(UTC)

@@ -143,7 +143,7 @@ def read_annotation(
     if number is None or task is None or updated is None:
         return None
     skipped = raw.get("was_cancelled") is True
-    config = config.of(data) if config is not None else None
+    config = config.of_saved(data) if config is not None else None
     data = data if isinstance(data, Mapping) else {}
     regions = () if skipped else _known_first(parse_result(raw.get("result")), config)
     annotator, owner = _user(raw)

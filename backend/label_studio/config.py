@@ -8,6 +8,7 @@ Admins choose the names, so everything is found by tags, attributes and the link
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -63,6 +64,9 @@ _TAG_BYTES = 400
 _LONG = 30_000  # characters; shorter ones are parsed within milliseconds, without taking turns
 _turns = Turns()
 
+_Classes = Sequence[tuple[BrushControl, Label]]
+_ReadLabels = Callable[[tuple[Label, ...], list[str]], tuple[ClickLabel, ...]]
+
 
 @dataclass(frozen=True)
 class LabelConfig:
@@ -92,6 +96,13 @@ class LabelConfig:
         xml, refine, variables = self.template
         lengths = repeat_lengths(variables, data)
         return _parse(xml, refine, lengths) if any(lengths) else self
+
+    def of_saved(self, data: object) -> "LabelConfig":
+        """The same for what is saved on a task: of more pages than can be read, the first."""
+        try:
+            return self.of(data)
+        except LabelConfigError:
+            return self
 
     def images_of(self, data: Mapping[str, Any]) -> tuple[ImageControls, ...]:
         """The images that a task with this data has; all of them where it has none."""
@@ -139,14 +150,17 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
     root = tree_of(xml)
     variables = tuple(tag.get("on", "").strip() for tag in root.iter("repeater"))
     tags = linked_tags(repeated(root, lengths or (1,) * len(variables)))
-    if len(tags) > MAX_TAGS or sum("toname" in tag.attrib for tag in tags) > _MAX_CONTROLS:
+    linked = tags_by_target(tags)
+    if len(tags) > MAX_TAGS or max(map(len, linked.values()), default=0) > _MAX_CONTROLS:
         raise LabelConfigError(
-            f"The labeling config has more than {MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
+            f"The labeling config has more than {MAX_TAGS:,} tags, or {_MAX_CONTROLS} controls of "
+            "one image."
         )
-    # A control's labels are read for each image that it works on.
-    links = sum(len(targets_of(tag)) * (1 + len(tag)) for tag in tags)
+    links = _links(linked)
     if links > _MAX_LINKS:
-        raise LabelConfigError("The labeling config links too many controls with too many images.")
+        raise LabelConfigError(
+            "The labeling config links too many controls, with their labels, to its images."
+        )
     warnings: list[str] = []
     pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "image"}
     if not pictures:
@@ -161,7 +175,6 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
                         f"The control '{tag.get('name')}' points to '{target}', "
                         "which is no <Image>. Set its toName to the name of the image."
                     )
-    linked = tags_by_target(tags)
     read = (
         _image_controls(name, tag, linked.get(name, []), refine, warnings)
         for name, tag in pictures.items()
@@ -181,6 +194,18 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
     size += sum(len(value) for tag in tags for value in tag.attrib.values())
     template = (xml, refine, variables) if variables else None
     return LabelConfig(images, tuple(warnings), template, size)
+
+
+def _links(linked: Mapping[str, list[Element]]) -> int:
+    """How many labels are read: those of each control, for each image that it works on. A plain
+    tool has those of ``<Labels>``."""
+    controls = {tag for mine in linked.values() for tag in mine}
+    sizes = {tag: sum(1 for _ in tag.iter()) for tag in controls}
+    total = 0
+    for mine in linked.values():
+        shared = max((sizes[tag] for tag in mine if tag.tag == "labels"), default=0)
+        total += sum(sizes[tag] + shared * (not tag.tag.endswith("labels")) for tag in mine)
+    return total
 
 
 def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
@@ -218,8 +243,10 @@ def _image_controls(
     if not brushes:
         warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
         return None
-    clicks = _clicks(mine, brushes, refine, warnings)
-    boxes = _boxes(mine, brushes, refine)
+    classes = object_classes(brushes)
+    read = partial(_click_labels, brushes[0], classes, _counterparts(classes), refine)
+    clicks = _clicks(mine, read, warnings)
+    boxes = _boxes(mine, read)
     status = _status_area(mine)
     phrase, phrase_key = _phrase(mine, status, warnings)
     if not any(control.smart for control in clicks) and not phrase and not boxes:
@@ -254,10 +281,7 @@ def _brushes(
 
 
 def _clicks(
-    mine: list[Element],
-    brushes: tuple[BrushControl, ...],
-    refine: tuple[str, str],
-    warnings: list[str],
+    mine: list[Element], read: _ReadLabels, warnings: list[str]
 ) -> tuple[ClickControl, ...]:
     controls = []
     for tag in mine:
@@ -267,20 +291,18 @@ def _clicks(
                 warnings.append(
                     f"The key points '{name}' have smart=\"false\": clicking sends no request."
                 )
-            labels = _click_labels(_labels_for(tag, mine), brushes, refine, warnings)
+            labels = read(_labels_for(tag, mine), warnings)
             controls.append(ClickControl(name, labels, smart, tag.tag))
     return tuple(controls)
 
 
-def _boxes(
-    mine: list[Element], brushes: tuple[BrushControl, ...], refine: tuple[str, str]
-) -> tuple[ClickControl, ...]:
+def _boxes(mine: list[Element], read: _ReadLabels) -> tuple[ClickControl, ...]:
     """Smart rectangles. Rectangles are smart by default, so those whose labels no brush has are
     labels of their own, and no prompts."""
     controls = []
     for tag in mine:
         if tag.tag in ("rectanglelabels", "rectangle") and _smart(tag):
-            labels = _click_labels(_labels_for(tag, mine), brushes, refine, [])
+            labels = read(_labels_for(tag, mine), [])
             if tag.get("smart") or any(label.brush_label for label in labels):
                 controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag))
     return tuple(controls)
@@ -305,16 +327,16 @@ def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
 
 
 def _click_labels(
-    labels: tuple[Label, ...],
-    brushes: tuple[BrushControl, ...],
+    first: BrushControl,
+    classes: _Classes,
+    by_name: Callable[[Label], tuple[BrushControl, Label] | None],
     refine: tuple[str, str],
+    labels: tuple[Label, ...],
     warnings: list[str],
 ) -> tuple[ClickLabel, ...]:
     roles = [_role(label, refine) for label in labels]
-    classes = object_classes(brushes)
     # One label beside one other says nothing: a label is not taken for being the only one.
     by_place = roles.count("object") == len(classes) > 1
-    by_name = _counterparts(classes)
     read: list[ClickLabel] = []
     place = 0
     for label, role in zip(labels, roles, strict=True):
@@ -333,14 +355,14 @@ def _click_labels(
                 f"The key point label '{label.value}' has no brush label of that name: "
                 "its masks get the label used last, or none."
             )
-        brush, brush_label = counterpart or (brushes[0], None)
+        brush, brush_label = counterpart or (first, None)
         read.append(ClickLabel(label, role, brush.name, brush_label))
         place += 1
     return tuple(read)
 
 
 def _counterparts(
-    classes: Sequence[tuple[BrushControl, Label]],
+    classes: _Classes,
 ) -> Callable[[Label], tuple[BrushControl, Label] | None]:
     """Finds the brush label that a key point label means: by alias, by text, then ignoring case.
     Text is compared in its normal form; of several the first counts."""

@@ -240,6 +240,23 @@ def test_a_task_that_lacks_one_of_two_pictures_is_predicted(
     assert [region["to_name"] for region in answer["result"]] == ["a", "a"]
 
 
+def test_a_document_with_too_many_pages_costs_the_others_nothing(
+    service: Service, page: Any, tasks: list[dict[str, Any]], two_cats: None
+) -> None:
+    labels = "".join(f'<Label value="{word}"/>' for word in ("Cat", *range(100)))
+    pages = f"""<View><Repeater on="$pages">
+      <Image name="p_{{{{idx}}}}" value="$pages[{{{{idx}}}}]"/>
+      <BrushLabels name="m_{{{{idx}}}}" toName="p_{{{{idx}}}}">{labels}</BrushLabels>
+      </Repeater></View>"""
+    for task in tasks:
+        task["data"]["pages"] = [task["data"]["image"]]
+    tasks[1]["data"]["pages"] *= 200
+
+    answers = service.predict(body(page, tasks, pages))["results"]
+
+    assert [len(answer["result"]) for answer in answers] == [2, 0, 2]
+
+
 def test_what_cannot_be_reached_in_time_has_no_answer_yet(
     service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

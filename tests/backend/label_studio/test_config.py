@@ -376,6 +376,15 @@ def test_a_repeater_gives_each_entry_of_the_data_its_controls():
     assert config.of({"doc": "none"}) is config
 
 
+def test_a_long_document_has_the_controls_of_all_its_pages():
+    words = '<TextArea name="words_{{idx}}" toName="page_{{idx}}"/></Repeater>'
+    config = LabelConfig.parse(REPEATER.replace("</Repeater>", words))
+
+    images = config.of({"doc": [{"page": f"/{n}.png"} for n in range(200)]}).images
+
+    assert images[-1].phrase == "words_199"
+
+
 @pytest.mark.parametrize(
     ("more", "smart"),
     [("", True), (' smart="false"', False), (' smart="false" smartOnly="true"', True)],

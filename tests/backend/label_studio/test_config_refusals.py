@@ -86,6 +86,16 @@ def test_what_links_many_controls_with_many_images_is_refused() -> None:
         parse(f'{images}<BrushLabels name="b" toName="{targets}">{labels}</BrushLabels>')
 
 
+@pytest.mark.parametrize("tool", ["KeyPoint", "Rectangle", "Brush"])
+def test_many_tools_that_share_many_labels_are_refused(tool: str) -> None:
+    # given: reading each label for each tool would take minutes
+    labels = "".join(f'<Label value="l{n}"/>' for n in range(1_000))
+    tools = "".join(f'<{tool} name="t{n}" toName="image"/>' for n in range(100))
+
+    with pytest.raises(LabelConfigError, match="links too many"):
+        parse(f'{IMAGE}<View><Labels name="l" toName="image">{labels}</Labels></View>{tools}')
+
+
 def test_the_status_line_of_many_images_is_found_at_once() -> None:
     images = "".join(f'<Image name="i{n}" value="$image"/>' for n in range(9_000))
     started = time.process_time()
@@ -107,8 +117,11 @@ def test_the_status_line_of_many_images_is_found_at_once() -> None:
 def test_a_repeater_makes_no_more_than_a_page_can_show(repeated: str) -> None:
     config = parse(f'<Repeater on="$b">{IMAGE}{BRUSH}</Repeater>{repeated}')
 
+    data = {"a": [1] * 200, "b": [1]}
     with pytest.raises(LabelConfigError, match="more of the task's data"):
-        config.of({"a": [1] * 200, "b": [1]})
+        config.of(data)
+    # and what is saved on the task is still read
+    assert config.of_saved(data) is config
 
 
 @pytest.mark.parametrize(
@@ -142,6 +155,16 @@ def _config_of(labels: int, *, same: bool) -> str:
         f'<BrushLabels name="brush" toName="image">{brushes}</BrushLabels>'
         f'<KeyPointLabels name="kp" toName="image" smart="true">{points}</KeyPointLabels></View>'
     )
+
+
+@pytest.mark.timed
+def test_many_tools_are_matched_with_thousands_of_labels_in_linear_time() -> None:
+    labels = "".join(f'<Label value="l{n}"/>' for n in range(5_000))
+    tool = '<KeyPointLabels name="t" toName="image"><Label value="l9"/></KeyPointLabels>'
+    started = time.perf_counter()
+    parse(f'{IMAGE}<BrushLabels name="b" toName="image">{labels}</BrushLabels>{tool * 400}')
+
+    assert time.perf_counter() - started < 10
 
 
 @pytest.mark.timed
