@@ -18,7 +18,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Python compiles what it imports; compiling everything at once would take another minute.
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
-.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak test test-quick test-timings lint lock lock-torch pin-images clean
+.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak test test-quick test-timings lint pictures lock lock-torch pin-images clean
 
 help:  ## show this text
 	@echo "Targets:"
@@ -142,6 +142,11 @@ test-timings: setup-dev setup-label-studio system-packages  ## random clicks and
 	TIMING_SEQUENCES=$(SEQUENCES) .venv/bin/pytest tests/e2e/test_random_timings.py $(ARGS)
 
 # -- maintenance ------------------------------------------------------------------------------
+
+PICTURES = plugin_config/pictures
+pictures: setup-dev setup-label-studio system-packages  ## the documents' pictures of the labeling page and the dashboard
+	.venv/bin/python -m tests.e2e.portrait $(PICTURES)
+	.venv/bin/python -m tests.backend.web.portrait $(PICTURES)/dashboard.png
 
 # uv resolves for all platforms at once and writes hashes. Only this target needs it.
 UV_COMPILE = uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header

@@ -4,10 +4,12 @@ Its driver cannot be started twice, and while it is there no other test in the p
 event loop of its own: so it ends with the file.
 """
 
+import io
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 # Without first-run pages, for a machine without a screen or graphics card.
@@ -33,3 +35,11 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+def few_colours(screenshot: bytes, colours: int = 255) -> bytes:
+    """The PNG file with so few colours that it has a third of the bytes."""
+    picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    stream = io.BytesIO()
+    picture.quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    return stream.getvalue()

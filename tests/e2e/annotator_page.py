@@ -190,7 +190,7 @@ class AnnotatorPage:
             x: percent of the picture's width.
             y: percent of the picture's height.
             label: hotkey of the label.
-            keys: held down meanwhile: Alt takes away, Control clicks through an accepted mask.
+            keys: held down meanwhile: Alt removes a part, Control clicks through an accepted mask.
             wait: whether to wait for the answer.
         """
         self.page.keyboard.press(label)

@@ -1,4 +1,4 @@
-"""An annotator makes one object: clicks, takes away, says, undoes, accepts."""
+"""An annotator makes one object: clicks, removes parts, types, undoes, accepts."""
 
 from tests.e2e.annotator_page import AnnotatorPage, at, iou
 from tests.e2e.photographs import ASTRONAUT, CAT

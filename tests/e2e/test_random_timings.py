@@ -152,7 +152,7 @@ def test_the_object_follows_the_page(studio: Studio, page: AnnotatorPage, seed: 
             pending.clicks, pending.reported = pending.clicks + 1, reported
             objects.remove(pending)
             objects.append(pending)
-        # and no answer adds or takes away an accepted mask
+        # and no answer adds or removes an accepted mask
         shown = {one.region for one in objects if one.accepted and not one.removed_at}
         assert {r.id for r in page.regions() if not r.suggested} == shown, (seed, done)
 

@@ -3,14 +3,12 @@
 A team's half year on photographs of streets, made up as for the tests, with names that can be read.
 """
 
-import io
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from backend.api.service import Service
@@ -18,7 +16,7 @@ from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.reports import big
 from tests.backend.web.sites import served
-from tests.browser import FLAGS
+from tests.browser import FLAGS, few_colours
 
 LABELS = ("Car", "Person", "Traffic light", "Bus", "Bicycle", "Sign", "Kerb")
 VERSIONS = ("phraseclick", "streets-4e0c", "streets-91af", "streets-c27d", "streets-d803")
@@ -42,11 +40,7 @@ def portrait() -> bytes:
                 chromium.close()
         finally:
             service.close()
-    # Few colours are enough, and a third of the bytes.
-    stream = io.BytesIO()
-    few = Image.open(io.BytesIO(shot)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    few.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return few_colours(shot, 128)
 
 
 if __name__ == "__main__":
