@@ -241,5 +241,5 @@ def _object(board: Dashboard, project: str, region: RegionCost) -> Object:
         tuple(steps[:_MOST_STEPS]),
         max(0, len(steps) - _MOST_STEPS),
         masks_expired=answered and all(step.served.mask is None for step in steps),
-        photograph=board.masks.has_photograph(project, region.annotation),
+        photograph=board.masks.has_photograph(project, region.annotation, region.region),
     )

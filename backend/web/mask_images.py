@@ -20,6 +20,7 @@ from backend.db.models import (
     AnnotationRow,
     EventRow,
     RegionCostRow,
+    SampleRow,
     ServedMaskRow,
     same_annotation,
 )
@@ -49,9 +50,9 @@ class MaskImages:
         # A page asks for a dozen images of one photograph at once: one of them makes the view.
         self._making = threading.Lock()
 
-    def has_photograph(self, project: str, annotation: int) -> bool:
-        """Whether the photograph of an annotation is in the picture cache."""
-        return self._photograph(project, annotation) is not None
+    def has_photograph(self, project: str, annotation: int, region: str) -> bool:
+        """Whether the photograph under a region is in the picture cache."""
+        return self._photograph(project, annotation, region) is not None
 
     def after(self, project: str, annotation: int, region: str, event: int) -> bytes:
         """A JPEG of the mask that answered an event. Raises ReportError if there is none."""
@@ -107,7 +108,7 @@ class MaskImages:
             if (mask.width, mask.height) == (width, height):
                 together |= mask.unpack()
         view = around([together], [])
-        photograph = self._photograph(project, annotation)
+        photograph = self._photograph(project, annotation, region)
         # A photograph of another size is another one.
         if photograph is None or photograph.shape[:2] != (height, width):
             size = max(1, round(_WIDTH * view[3] / view[2])), _WIDTH, 3
@@ -127,13 +128,16 @@ class MaskImages:
             submitted = accepted_mask(connection, project, annotation, region)
         return masks if submitted is None else [*masks, submitted]
 
-    def _photograph(self, project: str, annotation: int) -> Rgb | None:
+    def _photograph(self, project: str, annotation: int, region: str) -> Rgb | None:
         query = (
             select(AnnotatedPictureRow.key, AnnotatedPictureRow.address, AnnotationRow.task_id)
             .join(AnnotationRow, same_annotation(AnnotationRow, AnnotatedPictureRow))
+            .join(SampleRow, same_annotation(SampleRow, AnnotatedPictureRow))
             .where(
                 AnnotatedPictureRow.project == project,
                 AnnotatedPictureRow.annotation_id == annotation,
+                AnnotatedPictureRow.image == SampleRow.image,
+                SampleRow.region_id == region,
             )
         )
         with self._database.read() as connection:

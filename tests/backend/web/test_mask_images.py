@@ -1,14 +1,18 @@
 """Images of an object's steps: the right pixels, and a plain background without a photograph."""
 
+import hashlib
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
-from backend.db.models import SampleRow, ServedMaskRow
+from backend.db.models import AnnotatedPictureRow, SampleRow, ServedMaskRow
+from backend.web.board import dashboard_of
+from backend.web.mask_images import MaskImages
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import ANNOTATION, KEY, TASK, Scene
@@ -103,3 +107,21 @@ def test_an_edited_mask_is_drawn_again(browse: TestClient, service: Service, fil
     after = _picture(browse, address)
 
     assert np.abs(after - before).max() > 30
+
+
+def test_of_several_images_of_a_task_that_of_the_region_is_shown(
+    browse: TestClient, service: Service, filled: Scene
+) -> None:
+    address = _addresses(browse)[-1]
+    before = _picture(browse, address)
+    # given another image of the same size, which the labeling config names first
+    other = scene.photograph_of(seed=4)
+    key = hashlib.sha256(other).hexdigest()
+    service.pictures._cache.keep(key, other)
+    with service.database.write() as connection:
+        row = {"project": KEY, "annotation_id": ANNOTATION, "image": "a", "address": "/data/b.png"}
+        connection.execute(insert(AnnotatedPictureRow).values(**row, state="good", key=key))
+    # when the region's mask is drawn by a server that has not drawn it yet
+    dashboard_of(browse.app).masks = MaskImages(service.database, service.pictures)
+
+    assert np.abs(_picture(browse, address) - before).max() == 0
