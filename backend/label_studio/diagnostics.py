@@ -121,7 +121,10 @@ class Diagnostics:
     # -- Label Studio and the project
 
     def _check_token(self) -> Iterator[Finding]:
-        who = self._label_studio.whoami().get("email", "")
+        who = self._label_studio.whoami().get("email")
+        if who is None:
+            url = self._label_studio.url
+            raise _StopError("token", f"{url} answers, but not as Label Studio. Check its address.")
         release = self._label_studio.version().get("release", "")
         yield Finding("token", True, f"Label Studio {release} knows you as {who}.")
 

@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Retry, parse_url
 
 from backend.errors import LabelStudioError, TokenError
-from backend.label_studio.payloads import is_token
+from backend.label_studio.payloads import is_token, whole_number
 from backend.label_studio.ssrf import Deadline, guarded, read_body, why
 
 # Connect and read. An import can take Label Studio long.
@@ -274,7 +274,7 @@ class Host:
                 raise LabelStudioError(f"Label Studio's list {path} is not as expected.")
             found = [item for item in body[items] if isinstance(item, dict)]
             yield from found
-            total = int(body.get("count", body.get("total")) or 0)
+            total = whole_number(body.get("count", body.get("total"))) or 0
             if not found or page * _PAGE >= total:
                 return
             page += 1
@@ -380,7 +380,7 @@ def _body(host: Host, answer: requests.Response) -> Any:
         return None
     try:
         return answer.json()
-    except requests.JSONDecodeError:
+    except (requests.JSONDecodeError, RecursionError):
         raise LabelStudioError(
             f"{where} answered with a page instead of data. Is this Label Studio's address?",
             answered=status,

@@ -106,8 +106,9 @@ def test_a_list_without_end_is_not_read(
         LabelStudio(host.url, LEGACY, trusted=False, private=True).ml_backends(1)
 
 
-def test_pages_without_objects_end_a_list(host: Host) -> None:
-    host.give("/api/tasks", {"total": 10**9, "tasks": [1]})
+@pytest.mark.parametrize("total", [10**9, "many"])
+def test_pages_without_objects_end_a_list(host: Host, total: object) -> None:
+    host.give("/api/tasks", {"total": total, "tasks": [1]})
 
     assert not list(LabelStudio(host.url, LEGACY).tasks(1))
     assert len(host.calls) == 1
@@ -130,8 +131,9 @@ def test_a_redirect_to_the_log_in_page_means_an_invalid_token(host: Host) -> Non
         LabelStudio(host.url, LEGACY).project(3)
 
 
-def test_a_page_instead_of_data_is_reported(host: Host) -> None:
-    host.give("/api/projects/3/", b"<html>hello</html>")
+@pytest.mark.parametrize("content", [b"<html>hello</html>", b"[" * 100_000])
+def test_a_page_instead_of_data_is_reported(host: Host, content: bytes) -> None:
+    host.give("/api/projects/3/", content)
 
     with pytest.raises(LabelStudioError, match="a page instead of data"):
         LabelStudio(host.url, LEGACY).project(3)

@@ -29,6 +29,8 @@ class Studio:
         self.backends: list[dict[str, Any]] = []
         self.hooks: list[dict[str, Any]] = []
 
+    url = "http://studio:8080"
+
     def whoami(self) -> dict[str, Any]:
         return {"email": "ann@example.com"}
 
@@ -115,6 +117,17 @@ def test_a_config_is_taken_back_when_the_backend_cannot_be_connected(settings: S
     assert "does not reach" in bad(findings)
     assert not any(finding.connected for finding in findings), "no credentials are stored"
     assert studio.about["label_config"] == "<View></View>"
+
+
+def test_another_service_that_answers_json_is_not_taken_for_label_studio(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in ("whoami", "version", "project"):
+        monkeypatch.setattr(Studio, call, lambda *_: {})
+    diagnostics = steps(Studio(), settings)
+
+    for findings in (diagnostics.connect(CONFIG), diagnostics.check(), diagnostics.disconnect()):
+        assert "answers, but not as Label Studio" in bad(list(findings))
 
 
 def test_a_config_stays_when_the_backend_is_connected(settings: Settings) -> None:
