@@ -25,6 +25,7 @@ from backend.web.rendering import number_in, segment
 pages = router()
 
 _WEEKS = (1, 4, 12, 52)
+_MOST_WEEKS = 5_000  # there is no year 0
 _PHRASE = {"with": True, "without": False}
 _TABLES: tuple[By, ...] = ("annotator", "label")
 _FILTERED: tuple[By, ...] = ("label", "version", "annotator")
@@ -134,7 +135,7 @@ def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> Repo
     weeks, task = number_in(asked["weeks"]), number_in(asked["task"])
     if weeks and chosen.since is None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        chosen = replace(chosen, since=today - timedelta(weeks=weeks))
+        chosen = replace(chosen, since=today - timedelta(weeks=min(weeks, _MOST_WEEKS)))
     return chosen if task is None else replace(chosen, tasks=(task,))
 
 

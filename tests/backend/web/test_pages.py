@@ -36,6 +36,7 @@ FILLED = (
     PROJECT,
     f"{PROJECT}/tasks",
     f"{PROJECT}/tasks?sort=per_object&order=asc&words=with&weeks=52&page=2",
+    f"{PROJECT}/tasks?weeks=999999999",
     f"{PROJECT}/groups",
     f"{PROJECT}/groups?sort=seconds&order=asc&since=2020-01-01&until=2100-01-01&words=with",
     f"{PROJECT}/tasks/{TASK}",
