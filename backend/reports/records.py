@@ -153,7 +153,7 @@ class RegionCost:
     corrected: int | None
     """Pixels edited by hand afterwards."""
     without_click: bool | None
-    """Whether it took no click: a prediction as it was, or words alone. null: unknown."""
+    """Whether it took no click or box: a prediction as it was, or words alone. null: unknown."""
 
 
 @dataclass(frozen=True, config=_DESCRIBED)

@@ -56,12 +56,15 @@ _SAME_NAME = [f.name for f in fields(RegionCost) if f.name in RegionCostRow.__ta
 _FROM_LOG = ("positive", "negative", "phrases", "boxes", "undos", "predictions", "interactions")
 
 WITHOUT_CLICK = case(
-    (RegionCostRow.known, RegionCostRow.positive + RegionCostRow.negative == 0),
+    (
+        RegionCostRow.known,
+        RegionCostRow.positive + RegionCostRow.negative + RegionCostRow.boxes == 0,
+    ),
     (RegionCostRow.origin == "prediction", true()),
     (RegionCostRow.origin == "prediction-changed", false()),
     else_=null(),
 )
-"""Whether a region was accepted without a click; NULL if it is not known how it was made.
+"""Whether a region was accepted without a click or a box; NULL if it is not known how it was made.
 
 Label Studio keeps the origin of a region that came with a prediction: "prediction" as it was,
 "prediction-changed" after an edit by hand. A region that was clicked has events, with any origin.

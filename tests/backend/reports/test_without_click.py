@@ -35,17 +35,19 @@ def test_only_an_unchanged_prediction_and_words_alone_need_no_click(reports: Rep
     # given one region as predicted, one edited by hand, and one made by a phrase alone
     before = list(reports.regions(PROJECT))
     predicted, edited, drawn, *_ = (region for region in before if not region.known)
-    words, clicked, *_ = (region for region in before if region.positive)
+    words, boxed, clicked, *_ = (region for region in before if region.positive)
     change(reports, predicted, origin="prediction")
     change(reports, edited, origin="prediction-changed")
     change(reports, words, positive=0, negative=0, phrases=1, interactions=1)
+    change(reports, boxed, positive=0, negative=0, boxes=1, interactions=1)
     # when
     flags = {region.region: region.without_click for region in reports.regions(PROJECT)}
     (total,) = reports.groups(PROJECT, "project")
     # then
     assert [flags[one.region] for one in (predicted, edited, words)] == [True, False, True]
-    # and what was clicked had a click, and of what was drawn by hand nothing is known
-    assert (flags[clicked.region], flags[drawn.region]) == (False, None)
+    # and a click or a box is one, and of what was drawn by hand nothing is known
+    shown = flags[clicked.region], flags[boxed.region], flags[drawn.region]
+    assert shown == (False, False, None)
     # and the share is of the known regions and the two from predictions
     assert total.without_click is not None
     assert total.without_click.n == sum(region.known for region in before) + 2
