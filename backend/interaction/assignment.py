@@ -153,9 +153,11 @@ class Assignment:
             target.state = "open"
 
     def _goes_on(self, target: Target) -> bool:
-        """Whether it is still in progress, and so finishes on the version it began with."""
+        """Whether it is still in progress, and so finishes on the version it began with: one that
+        serves its label."""
         fresh = self.now - target.updated_at <= STICKY_FOR
-        return bool(target.model_version) and target.state in ("open", "kept") and fresh
+        goes_on = target.state in ("open", "kept") and fresh
+        return bool(target.model_version) and goes_on and not self.task.relabeled(target)
 
     def _class_of(self, clicks: tuple[Click, ...]) -> Class | None:
         """The class of the newest click whose label is a class; None: keep the object's."""

@@ -219,6 +219,11 @@ class TaskObjects:
                 return target
         return None
 
+    def relabeled(self, target: Target) -> bool:
+        """Whether its label is another one than when the task was read."""
+        before = self._before.get(target.id)
+        return before is not None and before.label != target.label
+
     def changed(self) -> Iterable[tuple[Target, dict[str, Any]]]:
         """New objects, and those that differ from what was read, each with its changes."""
         for target in self.targets:

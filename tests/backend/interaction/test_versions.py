@@ -44,6 +44,19 @@ def test_an_object_begins_with_the_version_that_serves_its_label(open_page: Any)
     assert page.click(81, "Dog").target.model_version == "base"
 
 
+@pytest.mark.parametrize("clicked", [False, True])
+def test_an_object_of_words_that_gets_another_label_goes_on_with_what_serves_that(
+    open_page: Any, *, clicked: bool
+) -> None:
+    # given a champion that has not learned "Dog", and a phrase that it answers
+    page = open_page(champion="tuned", others={"Dog": "base"})
+    assert page.type("the left one").target.model_version == "tuned"
+    # when the words or the click say that it is a dog
+    turn = page.click(10, "Dog") if clicked else page.type("the left dog")
+    # then
+    assert (turn.target.label.value, turn.target.model_version) == ("Dog", "base")
+
+
 def test_a_phrase_and_its_click_are_one_object(open_page: Any) -> None:
     page = open_page(champion="old")
     page.type("the red cat")
