@@ -160,7 +160,13 @@ class MaskLayers:
 
     def mask(self, box: Box | None = None) -> NDArray[np.bool_]:
         """H,W: ``probability() > 0.5``, bit for bit; or a box of it."""
-        region = self._whole if box is None else box
+        return self._pixels.copy() if box is None else self._part(box)
+
+    @functools.cached_property
+    def _pixels(self) -> NDArray[np.bool_]:
+        return self._part(self._whole)
+
+    def _part(self, region: Box) -> NDArray[np.bool_]:
         if self.base is None:
             result = np.zeros((region.height, region.width), np.bool_)
         else:

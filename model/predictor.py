@@ -168,6 +168,7 @@ class Predictor:
         by default its hash; equal keys must mean equal pictures. Raises PromptError for another
         shape or type.
         """
+        image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise PromptError(
                 f"A picture must be H,W,3 uint8, but this is {image.shape} {image.dtype}."
@@ -206,14 +207,16 @@ class Predictor:
         a mask that a person made. It stays as it is outside of what the clicks change, except that
         the first few clicks may change all of an answer. box: (x1, y1, x2, y2) around the object,
         in pixels of the picture, any two opposite corners. suggested: the previous mask is an
-        answer to words alone, of which no person clicked or drew anything. Without a click, a box
-        and a known word the mask is empty. Raises PromptError.
+        answer to words alone, of which no person clicked or drew anything. Without a positive
+        click, a box and a known word the mask is empty, or the previous one without what negative
+        clicks remove. Raises PromptError.
         """
         self._must_know(embedding)
-        tokens = self.tokenizer.read(phrase)
+        tokens = self.tokenizer.read(_text(phrase))
         prompt = Prompt.checked(clicks, tokens, box, embedding.width, embedding.height)
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
-        if prompt.empty:
+        refines = bool(prompt.clicks) and previous is not None and bool(previous.any())
+        if prompt.names_nothing and not refines:
             return Prediction(
                 0.0, tokens, MaskLayers(embedding.width, embedding.height, ()), -math.inf
             )
@@ -246,7 +249,7 @@ class Predictor:
         `model.instances` for how. Raises PromptError.
         """
         self._must_know(embedding)
-        (found,) = self._search.instances(embedding, [phrase], least)
+        (found,) = self._search.instances(embedding, [_text(phrase)], least)
         return found
 
     @finishes_before_exit
@@ -305,6 +308,8 @@ class Predictor:
         )
 
     def _must_know(self, embedding: Embedding) -> None:
+        if not isinstance(embedding, Embedding):
+            raise PromptError("Encode the picture first: predict takes what encode returned.")
         if embedding.version != self.version:
             raise PromptError(
                 f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
@@ -357,8 +362,11 @@ class Predictor:
 
 
 def _checked(
-    mask: NDArray[np.bool_] | NDArray[np.floating], embedding: Embedding
+    given: NDArray[np.bool_] | NDArray[np.floating], embedding: Embedding
 ) -> NDArray[np.bool_]:
+    mask = np.asarray(given)
+    if mask.dtype.kind not in "biuf":
+        raise PromptError(f"A previous mask must hold numbers, not {mask.dtype}.")
     if mask.shape != (embedding.height, embedding.width):
         raise PromptError(
             f"The previous mask is {mask.shape}, but the picture is "
@@ -366,6 +374,12 @@ def _checked(
         )
     # A copy, since the prediction keeps it and the caller may go on painting.
     return np.array(mask if mask.dtype == np.bool_ else mask > 0.5, np.bool_)
+
+
+def _text(phrase: str) -> str:
+    if not isinstance(phrase, str):
+        raise PromptError(f"A phrase must be text, not {type(phrase).__name__}; '' is none.")
+    return phrase
 
 
 def _content_key(image: NDArray[np.uint8]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from model.crop import Box, points_box
@@ -54,9 +54,9 @@ class Prompt:
         return cls(inside, tokens, None if box is None else _checked_box(box, width, height))
 
     @property
-    def empty(self) -> bool:
-        """Whether it has no click, no box and no known word."""
-        return not self.clicks and self.box is None and not self.tokens.words
+    def names_nothing(self) -> bool:
+        """Whether it has no positive click, no box and no known word."""
+        return not self.positives and self.box is None and not self.tokens.words
 
     @property
     def positives(self) -> tuple[Click, ...]:
@@ -85,7 +85,9 @@ class Prompt:
 
 
 def _inside(click: Click, width: int, height: int) -> Click:
-    if not (math.isfinite(click.x) and math.isfinite(click.y)):
+    if not isinstance(click, Click):
+        raise PromptError(f"A click must be a Click, not {click!r:.80}.")
+    if not _finite(click.x, click.y):
         raise PromptError(f"A click at ({click.x}, {click.y}) is not a point in the picture.")
     return Click(
         min(max(click.x, 0.0), width - EDGE),
@@ -95,13 +97,22 @@ def _inside(click: Click, width: int, height: int) -> Click:
 
 
 def _checked_box(box: Sequence[float], width: int, height: int) -> BoxCorners:
-    if len(box) != 4 or not all(math.isfinite(value) for value in box):
-        raise PromptError(f"A box must be four finite numbers (x1, y1, x2, y2), not {tuple(box)}.")
-    x1, y1, x2, y2 = box
+    corners = tuple(box) if isinstance(box, Iterable) else ()
+    if len(corners) != 4 or not _finite(*corners):
+        raise PromptError(f"A box must be four finite numbers (x1, y1, x2, y2), not {box!r:.80}.")
+    x1, y1, x2, y2 = corners
     left, right = max(min(x1, x2), 0.0), min(max(x1, x2), float(width))
     top, bottom = max(min(y1, y2), 0.0), min(max(y1, y2), float(height))
     if right - left < EDGE or bottom - top < EDGE:
         raise PromptError(
-            f"The box {tuple(box)} covers nothing of a picture of {width}x{height} pixels."
+            f"The box {corners} covers nothing of a picture of {width}x{height} pixels."
         )
     return left, top, right, bottom
+
+
+def _finite(*values: float) -> bool:
+    """Whether all are finite numbers; False for whatever else a caller gives."""
+    try:
+        return all(math.isfinite(value) for value in values)
+    except (TypeError, OverflowError):
+        return False

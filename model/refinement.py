@@ -192,7 +192,7 @@ class Session:
             for part in self._elsewhere(start, self.prompt.positives)
         ]
         layers = tuple(Layer(answer.grid.smoothed()) for answer in [*apart, *answers])
-        return Result(MaskLayers(self.width, self.height, layers), answers[-1])
+        return self._result(layers, answers[-1])
 
     def _cut_look(self, box: Box, previous: Mask | None) -> Answer:
         """A look whose logits are cleaned and cut to the prompt's box."""
@@ -221,7 +221,7 @@ class Session:
             if answer is None:
                 return self._object(previous)
             layer = Layer(merging.cleaned(answer.grid, self.prompt).smoothed())
-            return Result(MaskLayers(self.width, self.height, (layer,)), answer)
+            return self._result((layer,), answer)
         if answer is None:
             answer = self.look(self.prompt, view, previous[view.slices])
         asked = merging.disobeyed(self.prompt.clicks, previous)
@@ -238,7 +238,14 @@ class Session:
             )
             for part in self._elsewhere(view, asked)
         ]
-        return Result(MaskLayers(self.width, self.height, (*apart, layer), previous), answer)
+        return self._result((*apart, layer), answer, previous)
+
+    def _result(
+        self, layers: tuple[Layer, ...], answer: Answer, previous: Mask | None = None
+    ) -> Result:
+        """The layers over the mask before, cleaned."""
+        composed = MaskLayers(self.width, self.height, layers, previous)
+        return Result(merging.tidied(composed, self.prompt, previous), answer)
 
     def _detail(self, change: Layer) -> Box | None:
         """Where to look at a change itself, if it is small in the box that was looked at."""

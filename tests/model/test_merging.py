@@ -8,7 +8,7 @@ import pytest
 from model import merging
 from model.crop import Box
 from model.inference import Answer, obey
-from model.mask_upsampling import LogitGrid, MaskLayers
+from model.mask_upsampling import Layer, LogitGrid, MaskLayers
 from model.prompt import Click, Prompt
 from model.tokenizer import Tokens
 
@@ -118,6 +118,41 @@ def test_where_the_network_follows_nothing_is_bent() -> None:
 def drawn(*rows: str) -> merging.Cells:
     """A mask from its picture: "#" is in."""
     return np.array([[cell == "#" for cell in row] for row in rows])
+
+
+@pytest.mark.parametrize("times", [1, 25], ids=["small", "in blocks"])
+def test_what_comes_apart_in_pixels_is_cleaned_there(times: int) -> None:
+    # given an answer with a part that no cell joins to the clicked one, and a pinhole
+    seen = square(5, 5, 30, 30) | square(40, 40, 50, 50) | square(55, 5, 58, 8)
+    seen[20, 20] = False
+    side = SIDE * times
+    logits = np.where(seen, 5.0, -5.0).astype(np.float32)
+    layers = MaskLayers(side, side, (Layer(LogitGrid(logits, Box(0, 0, side, side))),))
+    painted = np.kron(square(54, 4, 56, 6), np.ones((times, times))) > 0
+    prompt = Prompt((Click(7 * times, 7 * times),), NO_WORDS)
+    # when
+    alone = merging.tidied(layers, prompt).mask()[times // 2 :: times, times // 2 :: times]
+    beside = merging.tidied(layers, prompt, painted).mask()
+    # then only the clicked part stays, and what was in the mask before
+    assert np.array_equal(alone[:20], (seen & square(5, 5, 30, 30))[:20])
+    assert not alone[35:].any()
+    assert not alone[:, 35:].any()
+    assert beside[6 * times, 56 * times]
+    assert not beside[45 * times, 45 * times]
+    # and small pinholes are filled
+    assert alone[20, 20] == (times == 1)
+
+
+def test_of_opposite_clicks_in_one_cell_each_is_obeyed() -> None:
+    logits = np.where(square(5, 5, 30, 30), 5.0, -5.0).astype(np.float32)
+    layers = MaskLayers(SIDE, SIDE, (Layer(LogitGrid(logits, BOX)),))
+    clicks = (Click(10, 10), Click(11, 10, positive=False), Click(50, 50))
+
+    tidied = merging.tidied(layers, Prompt(clicks, NO_WORDS))
+
+    assert tidied.mask()[10, 9:13].tolist() == [True, True, False, True]
+    assert tidied.mask()[45:].sum() == 1
+    assert np.array_equal(tidied.mask(), tidied.probability() > 0.5)
 
 
 def test_only_parts_with_a_seed_are_kept() -> None:

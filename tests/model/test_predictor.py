@@ -65,8 +65,10 @@ def test_any_size_of_picture(predictor: Predictor, size: tuple[int, int]) -> Non
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
+        [[[0, 0, 0]]],
+        None,
     ],
-    ids=["grey", "alpha", "float", "empty"],
+    ids=["grey", "alpha", "float", "empty", "list", "nothing"],
 )
 def test_other_arrays_are_refused(predictor: Predictor, image: Picture) -> None:
     with pytest.raises(PromptError, match="H,W,3 uint8"):
@@ -183,6 +185,40 @@ def test_nothing_asked_is_nothing_found(predictor: Predictor) -> None:
     assert prediction.tokens.ignored == ("xqzkjv",)
 
 
+def test_negative_clicks_alone_say_what_it_is_not_and_find_nothing(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(40, 50))
+    clicks = [Click(10, 10, positive=False), Click(30, 20, positive=False)]
+    shown = np.zeros((40, 50), bool)
+    shown[5:15, 5:15] = True
+
+    assert not predictor.predict(embedding, clicks).mask().any()
+    assert not predictor.predict(embedding, clicks, "", np.zeros_like(shown)).mask().any()
+    assert predictor.predict(embedding, clicks, "", shown).mask().any()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ([(3, 4, True)],),
+        ([Click("3", 4)],),
+        ([Click(10**400, 4)],),
+        ([], None),
+        ([Click(3, 4)], "", np.full((40, 50), "a")),
+        ([Click(3, 4)], "", [[0, 1]]),
+        ([], "", None, 5),
+        ([], "", None, "abcd"),
+    ],
+    ids=["tuple", "text", "huge", "no phrase", "letters", "list", "number", "word"],
+)
+def test_other_types_are_refused_in_a_sentence(predictor: Predictor, arguments: Any) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    with pytest.raises(PromptError):
+        predictor.predict(embedding, *arguments)
+    with pytest.raises(PromptError, match="Encode the picture first"):
+        predictor.predict(picture(40, 50), *arguments)
+
+
 def test_phrase_alone_is_a_prompt(predictor: Predictor) -> None:
     embedding = predictor.encode(picture(40, 50))
 
@@ -236,12 +272,13 @@ def test_a_clicked_pixel_obeys_its_click(data: st.DataObject, predictor: Predict
         st.sampled_from([(60, 80), (300, 200), (33, 900), (2000, 20), (7, 5)])
     )
     embedding = predictor.encode(picture(height, width), f"{height}x{width}")
-    # Clicks some cells apart: closer ones may share a cell of the network's answer, or a pixel.
-    apart = max(1.0, max(height, width) / 12)
-    clicks: list[Click] = []
-    for _ in range(data.draw(st.integers(1, 6))):
+    # Some share a cell of the network's answer, and none a pixel.
+    clicks = [Click(data.draw(st.floats(0, width - 0.01)), data.draw(st.floats(0, height - 0.01)))]
+    for _ in range(data.draw(st.integers(0, 5))):
         x, y = data.draw(st.floats(0, width - 0.01)), data.draw(st.floats(0, height - 0.01))
-        if all(max(abs(x - c.x), abs(y - c.y)) > apart for c in clicks):
+        if data.draw(st.booleans()):
+            x, y = min(clicks[-1].x + 1, width - 0.01), clicks[-1].y
+        if all((int(x), int(y)) != (int(c.x), int(c.y)) for c in clicks):
             clicks.append(Click(x, y, data.draw(st.booleans())))
     previous = None
     if data.draw(st.booleans()):
