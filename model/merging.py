@@ -283,6 +283,6 @@ def _blocks(mask: Mask, side: int) -> Cells:
         return mask
     height, width = (-(-length // side) * side for length in mask.shape)
     padded = np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
-    rows = padded.reshape(height // side, side, width).any(1)
-    blocks: Cells = rows.reshape(len(rows), width // side, side).any(2)
+    rows: Cells = np.logical_or.reduce(padded.reshape(height // side, side, width), 1)
+    blocks: Cells = np.logical_or.reduce(rows.reshape(len(rows), width // side, side), 2)
     return blocks

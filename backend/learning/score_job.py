@@ -26,6 +26,7 @@ from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning.scores import Predictions, Scores, TaskScorer, rank_keys
+from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from training.acquisition import METHODS, MILD, WEIGHT, Method, order
@@ -161,9 +162,11 @@ class _Run:
         if not todo:
             return
         config = LabelConfig.parse(label_config, **self._settings.refine_labels)
-        folder = self._registry.folder(self._version)
+        registry = self._registry
+        serving = self._version, registry.serves(EVERYONE), registry.base_name
+        folders = [registry.folder(version) for version in dict.fromkeys(serving)]
         with closing(
-            TaskScorer(folder, self._settings, self._hosts, self._project, config, self._method)
+            TaskScorer(folders, self._settings, self._hosts, self._project, config, self._method)
         ) as scorer:
             for start in range(0, len(todo), CHUNK):
                 self._chunk(scorer, todo[start : start + CHUNK], start, len(todo))

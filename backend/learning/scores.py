@@ -41,6 +41,7 @@ from model.errors import PhraseClickError
 from model.predictor import Predictor
 from training import acquisition
 from training.acquisition import Method
+from training.finetune.labels import has_learned, labels_of
 
 _log = logging.getLogger(__name__)
 
@@ -53,26 +54,31 @@ class TaskScorer:
 
     def __init__(
         self,
-        checkpoint: Path,
+        checkpoints: Sequence[Path],
         settings: Settings,
         hosts: LabelStudioHosts,
         project: Project,
         config: LabelConfig,
         method: Method,
     ) -> None:
+        """checkpoints: the version, then those that serve labels which it has not learned."""
         self._predictor = Predictor(
-            checkpoint,
+            checkpoints[0],
             device=settings.training_device,
             cache_bytes=_CACHE_BYTES,
             threads=settings.training_threads,
         )
+        self._checkpoints = checkpoints
+        self._predictors = [self._predictor]  # those that were needed
         self._project = project
         self._config = config
         self._method = method
         self._pictures = Pictures(settings, hosts)
         metrics = Metrics()
         self._embeddings = Embeddings(self._pictures, metrics)
-        self._preannotation = Preannotation(self._embeddings, self._predictor, metrics, "always")
+        self._preannotation = Preannotation(
+            self._embeddings, self._predictor, metrics, "always", for_label=self._serving
+        )
 
     def close(self) -> None:
         self._embeddings.close()
@@ -99,6 +105,15 @@ class TaskScorer:
         request = PredictRequest(self._project, (task,), "", interactive=False)
         (answer,) = self._preannotation.answers(request, self._config)
         return list(answer["result"]) if isinstance(answer, dict) else []
+
+    def _serving(self, label: str) -> Predictor:
+        """The predictor that serves a label, as in ``backend.registry.serving``."""
+        for number, checkpoint in enumerate(self._checkpoints):
+            if number == len(self._predictors):
+                self._predictors.append(Predictor(checkpoint, beside=self._predictor))
+            if has_learned(labels_of(self._predictors[number].metrics), label):
+                return self._predictors[number]
+        return self._predictors[-1]
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
         """One picture's expected cost, the network's uncertainty, and its descriptor."""

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from model.instances import LIMITS
 from model.predictor import Click, Embedding, Predictor
 from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
@@ -28,6 +29,7 @@ from training.evaluation.protocol import (
     Target,
     Trajectory,
     follow,
+    overlap,
 )
 from training.finetune.labels import has_learned, labels_of
 from training.prompts.vocabulary import concept_of
@@ -101,7 +103,7 @@ def answers(predictor: Predictor, embedding: Embedding) -> Answer:
 @dataclass(frozen=True)
 class Served:
     """What a project gets: its champion, and the base for labels that the champion has not learned
-    (`training.finetune.labels`). Suggestions come from the champion."""
+    (`training.finetune.labels`)."""
 
     champion: Checkpoint
     base: Checkpoint
@@ -120,7 +122,18 @@ class Served:
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
         """The regions of the pre-annotation, for a project with these labels."""
-        return self.champion.suggest(sample, key, labels)
+        learned = [label for label in labels if has_learned(self.champion.labels, label)]
+        regions = self.champion.suggest(sample, key, learned)
+        if len(learned) == len(labels):
+            return regions
+        others = [label for label in labels if label not in learned]
+        regions = [*regions, *self.base.suggest(sample, key, others)]
+        # Of an object that both find, the more confident region counts.
+        kept: list[Region] = []
+        for region in sorted(regions, key=lambda region: -region.confidence):
+            if all(overlap(region.mask, other.mask) <= LIMITS.same for other in kept):
+                kept.append(region)
+        return kept
 
 
 @dataclass(frozen=True, eq=False)

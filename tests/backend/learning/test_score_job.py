@@ -323,6 +323,28 @@ def test_masks_are_written_where_they_are_asked_for(
         assert {region["type"] for region in prediction["result"]} == {"brushlabels"}
 
 
+def test_masks_are_those_of_the_version_that_serves_each_label(
+    studio: Studio, settings: Settings, database: Database, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    # given a champion that has not learned the project's label
+    champion = registry.add(make_version(tmp_path, 1, labels={"kwyjibo": 9})).name
+    registry.promote(champion, PROJECT, who="test")
+    asked = set()
+
+    def found_objects(self: Predictor, *_: Any) -> Any:
+        asked.add(self.version)
+        return [], [0.0]
+
+    monkeypatch.setattr(Predictor, "instances_by_name", found_objects)
+    studio.add(1)
+    # when
+    summary = run(settings, database, masks=True)
+    # then
+    assert summary["version"] == champion
+    assert asked == {registry.base_name}
+
+
 @pytest.mark.parametrize(
     ("trigger", "sampling", "scored"),
     [

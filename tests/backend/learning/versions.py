@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from model.network.phraseclick import PhraseClick
 from tests.backend.conftest import WORDS
 
 
-def make_version(folder: Path, number: int) -> Path:
-    """A small checkpoint, a different one for each number."""
+def make_version(folder: Path, number: int, labels: Mapping[str, int] | None = None) -> Path:
+    """A small checkpoint, a different one for each number. labels: that it has learned."""
     torch.manual_seed(number)
     config = ModelConfig(input_size=64, channels=16, word_dim=8, phrase_dim=4, attributes=("red",))
     vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8)).astype(np.float32)
     path = folder / f"version-{number}"
-    checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors, name=f"v{number}")
+    metrics = {"labels": labels} if labels else {}
+    checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors, metrics, name=f"v{number}")
     return path

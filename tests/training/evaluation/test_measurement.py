@@ -10,7 +10,7 @@ import pytest
 from training.data import Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import cases_of
-from training.evaluation.measurement import Checkpoint, Measurement, Run, Served
+from training.evaluation.measurement import Checkpoint, Measurement, Region, Run, Served
 from training.evaluation.protocol import MODES, Mode
 
 
@@ -172,3 +172,32 @@ def test_a_label_that_the_champion_has_not_learned_is_answered_by_the_base(
     served, sample = Served(champion, base), PackDataset([shard])[0]
     answering = [served.look_at(sample, "picture", label) for label in ("dog", "cat", "")]
     assert answering == [champion, base, champion]
+
+
+def test_what_the_champion_has_not_learned_is_suggested_by_the_base(
+    unlearned: Path, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a champion that knows dogs, and one object that both find
+    champion, base = (Checkpoint(unlearned, device="cpu") for _ in range(2))
+    champion.labels = {"dog": 9}
+    sample = PackDataset([shard])[0]
+    one, other = (np.zeros(sample.instances.shape, bool) for _ in range(2))
+    one[:5], other[10:15] = True, True
+    found = {champion: [(one, 0.7)], base: [(one, 0.9), (other, 0.6)]}
+    monkeypatch.setattr(
+        Checkpoint,
+        "suggest",
+        lambda self, sample, key, labels: [
+            Region(mask, ",".join(labels), confidence) for mask, confidence in found[self]
+        ],
+    )
+    # when
+    regions = Served(champion, base).suggest(sample, "picture", ["dog", "cat", "cup"])
+    # then
+    assert [(region.label, region.confidence) for region in regions] == [
+        ("cat,cup", 0.9),
+        ("cat,cup", 0.6),
+    ]
+    # and where it has learned all, only the champion is asked
+    (region,) = Served(champion, base).suggest(sample, "picture", ["dog"])
+    assert (region.label, region.confidence) == ("dog", 0.7)
