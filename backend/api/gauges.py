@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy import select
 
 from backend.db.engine import Database
+from backend.db.migrations import check
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
 from backend.errors import DatabaseError
@@ -98,7 +99,7 @@ class DatabaseWatch:
     def _run(self) -> None:
         while not self._ended.wait(self._every_s):
             try:
-                self._database.check()
+                check(self._database)
             except DatabaseError as error:
                 if not self.trouble:
                     _log.error("%s", error)

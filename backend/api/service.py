@@ -16,10 +16,11 @@ from cachetools import TTLCache
 from backend import logs
 from backend.api.gauges import DatabaseWatch, read_gauges
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
-from backend.interaction import dropped
+from backend.interaction import submitted
 from backend.interaction.assignment import Policy
 from backend.interaction.click import Predict
 from backend.interaction.store import InteractionStore
@@ -103,7 +104,7 @@ class Service:
         logs.hide_settings(settings)
         private_folder(settings.data)
         self.database = Database(settings.resolved_database_url)
-        self.database.migrate()
+        migrate(self.database)
         self._database_watch = DatabaseWatch(self.database)
         self._projects = Projects(self.database)
         self.label_studios = LabelStudioHosts(settings, self._projects.announced)
@@ -233,7 +234,7 @@ class Service:
     def put_back(self, project: Project, task: int, annotation: int) -> int:
         """Put the masks that an annotation was submitted without into Label Studio, as a
         prediction; returns how many. Raises JobError, LabelStudioError, LabelConfigError."""
-        return dropped.put_back(
+        return submitted.put_back(
             self.database,
             self.label_studios.of(project),
             self._read_config(self._projects.label_config(project)),

@@ -69,10 +69,11 @@ def keep_private(settings: "Settings") -> None:
 def open_database(settings: "Settings") -> "Iterator[Database]":
     """The backend's database with its tables up to date; closed afterwards."""
     from backend.db.engine import Database
+    from backend.db.migrations import migrate
 
     database = Database(settings.resolved_database_url)
     try:
-        database.migrate()
+        migrate(database)
         yield database
     finally:
         database.close()

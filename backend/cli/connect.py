@@ -137,6 +137,7 @@ def doctor(
 def _check_database(settings: "Settings") -> Iterator["Finding"]:
     """Whether the backend's database can be opened, and is that of this version."""
     from backend.db.engine import Database
+    from backend.db.migrations import check
     from backend.label_studio.probe import Finding
 
     if not settings.database_url and not (settings.data / "phraseclick.db").exists():
@@ -144,7 +145,7 @@ def _check_database(settings: "Settings") -> Iterator["Finding"]:
         return
     try:
         database = Database(settings.resolved_database_url)
-        database.check()
+        check(database)
         database.close()
     except DatabaseError as error:
         yield Finding("database", False, str(error))

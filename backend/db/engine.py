@@ -3,6 +3,9 @@
 Each decision is one short transaction that takes a lock before it reads, so that threads and
 processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on PostgreSQL. To
 avoid deadlocks, lock a lease before a job.
+
+Here is also what all tables share: the base class, its naming of constraints, and the column types.
+In a mapped class ``Mapped[str]`` is text of any length and ``Mapped[datetime]`` an aware UTC time.
 """
 
 import os
@@ -13,39 +16,113 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from errno import EACCES
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, select, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Double,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeDecorator
 
-from backend.db.models import Base, Job, LeaseRow, SampledProjectRow, Schedule
 from backend.errors import DatabaseError
-from model.files import exclusive
-
-_Row = TypeVar("_Row", bound=Base)
 
 # A writer holds the lock for a few milliseconds; after ten seconds something is broken.
 _BUSY_S = 10
-# An arbitrary number that names the advisory lock under which the schema is changed.
-_MIGRATION_LOCK = 7_272_384_361
 
 # Before every time that is ever compared with it.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+# SQLite numbers rows only in a column that is exactly INTEGER.
+AutoId = Annotated[
+    int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+]
+# Ids of Label Studio and of rows, and counts of pixels.
+BigInt = Annotated[int, mapped_column(BigInteger)]
+# A project's key: "6.1795384361".
+ProjectKey = Annotated[str, mapped_column(String(40))]
+ProjectId = Annotated[str, mapped_column(String(40), primary_key=True)]
+# With a project's key, the primary key of rows about a task, an annotation.
+LabelStudioId = Annotated[int, mapped_column(BigInteger, primary_key=True)]
+
+Str16 = Annotated[str, mapped_column(String(16))]
+Str32 = Annotated[str, mapped_column(String(32))]
+Str64 = Annotated[str, mapped_column(String(64))]
+Str128 = Annotated[str, mapped_column(String(128))]
+# A user or a process, by name.
+Str254 = Annotated[str, mapped_column(String(254))]
+
+# None is SQL's NULL, not JSON's null.
+OptionalList = Annotated[list[Any] | None, mapped_column(JSON(none_as_null=True))]
+OptionalJson = Annotated[dict[str, Any] | None, mapped_column(JSON(none_as_null=True))]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite stores no zone: it is dropped on the way in, added on the way out.
+
+    Raises ValueError for a time without a zone.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can find it on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        float: Double(),
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        bytes: LargeBinary(),
+    }
+
+
+_Row = TypeVar("_Row", bound=Base)
 
 
 class Database:
@@ -58,7 +135,7 @@ class Database:
         # Threads queue here instead of polling SQLite's lock, which sleeps longer on each retry.
         self._queue = threading.Lock() if self.is_sqlite else None
         self.engine = _engine(self.url, self.is_sqlite)
-        self._inode = os.stat(str(self.url.database)).st_ino if self.is_sqlite else 0
+        self.inode = os.stat(str(self.url.database)).st_ino if self.is_sqlite else 0
         self._writer = self.engine.execution_options(writes=True)
         _reset_after_fork(self)
 
@@ -67,7 +144,7 @@ class Database:
         """A transaction that may write; it commits at the end and rolls back on an exception."""
         with (
             self._queue or nullcontext(),
-            _database_errors(),
+            database_errors(),
             self._writer.connect() as connection,
             connection.begin(),
         ):
@@ -76,7 +153,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, and never waits for a writer."""
-        with _database_errors(), self.engine.connect() as connection, connection.begin():
+        with database_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -85,76 +162,8 @@ class Database:
         with self.read() as connection, Session(connection, expire_on_commit=False) as session:
             yield session
 
-    def migrate(self) -> None:
-        """Create or upgrade the tables. One process does it while the others wait."""
-        config = _alembic()
-        with _database_errors(), self._migration_lock(), self.engine.connect() as connection:
-            config.attributes["connection"] = connection
-            try:
-                if MigrationContext.configure(connection).get_current_heads():
-                    command.upgrade(config, "head")
-                else:
-                    Base.metadata.create_all(connection)
-                    command.stamp(config, "head")
-            except (CommandError, ResolutionError) as error:
-                raise DatabaseError(
-                    "The database was made by a newer version of this backend. Install that "
-                    f"version, or give this one a database of its own ({error})."
-                ) from error
-            connection.commit()
-
-    def check(self) -> None:
-        """Raise DatabaseError if the database does not answer, is damaged, was replaced, or is that
-        of another version of this backend."""
-        if self.is_sqlite:
-            try:
-                here = os.stat(str(self.url.database)).st_ino
-            except OSError as error:
-                raise DatabaseError(
-                    f"The database {self.url.database} is gone ({error.strerror}). Stop the "
-                    "backend, restore the file from a backup, and start it again."
-                ) from error
-            if here != self._inode:
-                raise DatabaseError(
-                    f"The database {self.url.database} was replaced while the backend runs. "
-                    "Start the backend again."
-                )
-        with self.read() as connection:
-            query = text("SELECT version_num FROM alembic_version")
-            revision = connection.execute(query).scalar_one()
-        if revision != _revision():
-            raise DatabaseError(
-                f"The database is that of another version of this backend ({revision} instead of "
-                f"{_revision()}). Start the backend again, or install the version that made it."
-            )
-
     def close(self) -> None:
         self.engine.dispose()
-
-    @contextmanager
-    def _migration_lock(self) -> Iterator[None]:
-        if self.is_sqlite:
-            with exclusive(Path(f"{self.url.database}.lock")):
-                yield
-            return
-        with self.engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _MIGRATION_LOCK})
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _MIGRATION_LOCK})
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
-
-
-@cache
-def _revision() -> str | None:
-    """The revision of the tables that this version works with."""
-    return ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _parse_url(raw: str) -> URL:
@@ -233,7 +242,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _database_errors() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Turn a driver's error into a DatabaseError with a sentence."""
     try:
         yield
@@ -290,39 +299,10 @@ def upsert(
     connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
 
 
-# -- locks on rows; each lasts until the transaction ends
-
-
-def lease_name(kind: str, project: str) -> str:
-    """The lease that all jobs of a kind of one project share: one of them runs at a time."""
-    return f"{kind}:{project}"
-
-
-def lock_lease(connection: Connection, name: str) -> LeaseRow:
-    """Lock a lease's row, creating it if needed, and return it."""
-    return _lock_or_create(connection, LeaseRow, LeaseRow.name == name, {"name": name})
-
-
-def lock_job(connection: Connection, number: int) -> Job | None:
-    jobs = records(connection, select(Job).where(Job.id == number).with_for_update())
-    return jobs[0] if jobs else None
-
-
-def lock_samples(connection: Connection, key: str) -> SampledProjectRow:
-    """Lock a project's samples by its row, creating that if needed, and return the row."""
-    here = SampledProjectRow.key == key
-    return _lock_or_create(connection, SampledProjectRow, here, {"key": key})
-
-
-def lock_schedule(connection: Connection, project: str) -> Schedule:
-    """Lock a project's schedule, creating it if needed, and return it."""
-    here = Schedule.project == project
-    return _lock_or_create(connection, Schedule, here, {"project": project})
-
-
-def _lock_or_create(
+def lock_row(
     connection: Connection, model: type[_Row], here: ColumnElement[bool], new: Mapping[str, Any]
 ) -> _Row:
+    """Lock a row until the transaction ends, creating it if needed, and return it."""
     query = select(model).where(here).with_for_update()
     rows = records(connection, query)
     if not rows:

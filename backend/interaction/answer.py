@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from backend.db.packed_mask import PackedMask
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import new_region_id
 from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result, saved_masks
+from backend.label_studio.rle import PackedMask
 from model.errors import PhraseClickError
 from model.instances import LIMITS, Instance
 from model.predictor import Instances, Prediction

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from secrets import token_hex
 from typing import Literal
 
 from backend.db.models import EventKind
-from backend.db.packed_mask import PackedMask
 from backend.interaction.draft_sync import DraftSync
-from backend.interaction.events import Event
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.manual_edits import ManualEdits
-from backend.interaction.mask_history import MaskHistory, TaskMasks
-from backend.interaction.objects import Click, Target, TaskObjects
+from backend.interaction.mask_history import ManualEdits, MaskHistory, TaskMasks
+from backend.interaction.objects import Click, Event, Target, TaskObjects
+from backend.interaction.page_changes import follow_page
 from backend.interaction.request import Interaction, PhraseSource, Prompts, Suggestion, Turn
 from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
+from backend.label_studio.rle import PackedMask
 from backend.registry.champions import STICKY_FOR
 from backend.settings import Settings
 
@@ -35,7 +34,6 @@ class Policy:
     new_object: Literal["auto", "refine", "new"] = "auto"
     carry_phrase: Literal["none", "target", "task"] = "none"
     label_as_phrase: bool = True
-    forget_after: timedelta = timedelta(days=14)
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
@@ -44,7 +42,6 @@ class Policy:
             new_object=settings.new_object,
             carry_phrase=settings.carry_phrase,
             label_as_phrase=settings.label_as_phrase,
-            forget_after=timedelta(days=settings.forget_after_days),
         )
 
 
@@ -306,7 +303,7 @@ class Assignment:
         answered = target.answered_at
         if showing and (answered is None or self.drafts.newer(showing, answered)):
             self.histories.append((target, history))
-            self.undone = history.follow_page(target, showing, self.ask)
+            self.undone = follow_page(history, target, showing, self.ask)
 
     def _touches(self, click: Click, target: Target) -> bool:
         """Whether the click's own mask would touch the object's."""

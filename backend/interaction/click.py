@@ -30,8 +30,7 @@ from backend.interaction.answer import (
     understood,
     unlabeled,
 )
-from backend.interaction.events import Outcome
-from backend.interaction.objects import Click
+from backend.interaction.objects import Click, Outcome
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore

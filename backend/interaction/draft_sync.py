@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backend.db.models import EventKind
-from backend.interaction.events import Event
-from backend.interaction.mask_history import Answer, TaskMasks, page_masks
-from backend.interaction.objects import State, Target, TaskObjects
+from backend.interaction.mask_history import Answer, TaskMasks
+from backend.interaction.objects import Event, State, Target, TaskObjects
+from backend.interaction.page_changes import page_masks
 from backend.interaction.request import Saved, latest
 from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.label_studio.controls import ImageControls

@@ -1,35 +1,29 @@
 """The last masks that were answered for each object, each with the prompts behind it.
 
-They give the predictor its previous mask. They also show what the page did without a request.
-Ctrl+Z after an answer brings the mask before it back; brush and eraser change it. A draft that was
-saved well after the answer shows which: with an earlier mask its prompts are back too, and later
-clicks no longer count; any other mask was edited by hand. The next answer builds on it and keeps
-what was painted and erased (``manual_edits``).
+They give the predictor its previous mask, with what a hand changed in it: what an annotator's brush
+painted stays in and what the eraser took stays out, until a later click says otherwise at that
+place, or a later stroke does. ``page_changes`` finds out what the page did without a request.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from backend.db.models import AnswerRow, EventKind
-from backend.db.packed_mask import PackedMask
-from backend.errors import BackendError
-from backend.interaction.events import Event
-from backend.interaction.manual_edits import NO_EDITS, ManualEdits
+from backend.db.engine import Database
+from backend.db.models import AnswerRow
 from backend.interaction.objects import Click, Target
-from backend.interaction.request import Interaction, Saved
 from backend.label_studio.regions import Region
-from backend.label_studio.shapes import drawn_over, thick
+from backend.label_studio.rle import PackedMask
+from model.merging import part_at
 
-# The page re-encodes a mask when it saves: a few border pixels may differ. More, or a patch that is
-# as thick as a stroke, makes it another mask.
-SAME_IOU = 0.99
+Mask = NDArray[np.bool_]
 
 # Built once: building a statement costs more than running it.
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
@@ -44,6 +38,98 @@ _MAKE_ROOM = delete(AnswerRow).where(
 )
 _STORE = insert(AnswerRow)
 _DROP_NEWER = delete(AnswerRow).where(_OF_TARGET, AnswerRow.turn > bindparam("after"))
+
+
+@dataclass(frozen=True)
+class ManualEdits:
+    """Pixels that were painted and erased, H,W bool of the same size; None for none."""
+
+    painted: Mask | None = None
+    erased: Mask | None = None
+
+    @classmethod
+    def between(cls, before: Mask, after: Mask) -> Self:
+        """What changed from one mask (H,W) to another of that size."""
+        return cls(_some(after & ~before), _some(before & ~after))
+
+    @classmethod
+    def unpack(cls, width: int, height: int, painted: bytes | None, erased: bytes | None) -> Self:
+        parts = (
+            None if data is None else PackedMask(width, height, bytes(data)).unpack()
+            for data in (painted, erased)
+        )
+        return cls(*parts)
+
+    @property
+    def packed(self) -> dict[str, bytes | None]:
+        return {
+            name: None if mask is None else PackedMask.pack(mask).data
+            for name, mask in (("painted", self.painted), ("erased", self.erased))
+        }
+
+    @property
+    def pixels(self) -> int:
+        return sum(int(np.count_nonzero(m)) for m in (self.painted, self.erased) if m is not None)
+
+    def __bool__(self) -> bool:
+        return self.painted is not None or self.erased is not None
+
+    def then(self, later: "ManualEdits") -> "ManualEdits":
+        """These edits, and later ones over them."""
+        return ManualEdits(
+            _joined(_without(self.painted, later.erased), later.painted),
+            _joined(_without(self.erased, later.painted), later.erased),
+        )
+
+    def after(self, clicks: Sequence[Click]) -> "ManualEdits":
+        """Without the connected parts in which a later click asks for the opposite."""
+        painted, erased = self.painted, self.erased
+        for click in (click for click in clicks if click.box is None):
+            if click.positive:
+                erased = _without(erased, _part(erased, click))
+            else:
+                painted = _without(painted, _part(painted, click))
+        return ManualEdits(painted, erased)
+
+    def applied(self, mask: Mask) -> Mask:
+        """``mask`` with what was painted and without what was erased; unchanged for another size,
+        which means that the picture was replaced."""
+        if self.painted is not None and self.painted.shape == mask.shape:
+            mask = mask | self.painted
+        if self.erased is not None and self.erased.shape == mask.shape:
+            mask = mask & ~self.erased
+        return mask
+
+
+NO_EDITS = ManualEdits()
+
+
+def _part(mask: Mask | None, click: Click) -> Mask | None:
+    """The connected part of a mask at a click; None where the click is outside."""
+    if mask is None:
+        return None
+    at = click.cell(mask)
+    if not mask[at]:
+        return None
+    seed = np.zeros_like(mask)
+    seed[at] = True
+    return part_at(mask, seed)
+
+
+def _some(mask: Mask) -> Mask | None:
+    return mask if mask.any() else None
+
+
+def _joined(one: Mask | None, other: Mask | None) -> Mask | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other if one.shape == other.shape else other
+
+
+def _without(mask: Mask | None, taken: Mask | None) -> Mask | None:
+    if mask is None or taken is None or mask.shape != taken.shape:
+        return mask
+    return _some(mask & ~taken)
 
 
 @dataclass(frozen=True)
@@ -82,7 +168,7 @@ class MaskHistory:
     undone_after: int | None = None  # later turns are to be dropped
 
     @property
-    def _answered(self) -> set[str]:
+    def answered(self) -> set[str]:
         """The ids of all clicks behind its masks."""
         return set().union(*(answer.click_ids for answer in self.answers))
 
@@ -111,81 +197,6 @@ class MaskHistory:
                 return answer
         return None
 
-    def follow_page(self, target: Target, showing: Saved, ask: Interaction) -> list[Event]:
-        """Take over the mask that the page shows; gives the events that this implies."""
-        region = showing.regions[target.region_id]
-        name = digest(region)
-        again = name == target.shown_digest
-        # Key points behind an answer that are on the page; those of this request have none yet.
-        counting = {click.id for click in target.counting}
-        waiting = counting & self._answered & showing.clicks.keys()
-        if not name:
-            return []
-        if again and waiting:
-            # With Auto-Accept off, the old mask stays until the newest is accepted.
-            return self._rejected(target, showing, region, ask)
-        target.shown_digest = name
-        if self.answers and self.answers[0].digest == name:
-            return []
-        masks = page_masks(region)
-        if masks is None:
-            return []
-        saved, drawn = masks
-        back = recognise(saved, self.answers, digest(region, strokes=False))
-        if again and (back is None or drawn != saved or self._words_alone_since(back)):
-            return []  # seen before, or a phrase's mask that may wait to be accepted
-        events: list[Event] = []
-        if back is not None and back is not self.answers[0]:
-            if waiting - back.click_ids:  # a newer mask waits to be accepted
-                return self._rejected(target, showing, region, ask)
-            self.undone_after = back.turn
-            self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
-            events = _restored(target, back, ask)
-        if back is None or drawn != saved:
-            events.append(self._edited(target, region, name, drawn))
-        return events
-
-    def _rejected(
-        self, target: Target, showing: Saved, region: Region, ask: Interaction
-    ) -> list[Event]:
-        """Take back the clicks of a suggestion that was rejected before the one that waits now:
-        they are neither on the page nor behind the mask that it shows."""
-        name = digest(region, strokes=False)
-        shown = next((answer for answer in self.answers if answer.digest == name), None)
-        if shown is None:
-            return []
-        known = showing.clicks.keys() | shown.click_ids | {click.id for click in ask.clicks}
-        gone = self._answered - known
-        return [Event.undo(target, click.id) for click in target.counting if click.id in gone]
-
-    def _words_alone_since(self, back: Answer) -> bool:
-        """Whether the newest answer rests on other words than an earlier one, and on no click that
-        the page would show as long as it waits."""
-        newest = self.answers[0]
-        return back.phrase != newest.phrase and newest.click_ids <= back.click_ids
-
-    def _edited(self, target: Target, region: Region, name: str, drawn: PackedMask) -> Event:
-        """The page's mask as the newest one, in a turn of its own before the present one."""
-        newest = self.answers[0] if self.answers else None
-        before, edits = None, ManualEdits()
-        if newest is not None and newest.mask.shape == drawn.shape:
-            before = newest.mask
-            edits = ManualEdits.between(before.unpack(), drawn.unpack())
-        elif newest is None and region.drawn_by_hand:
-            edits = ManualEdits(painted=drawn.unpack())
-        self.edited = Answer(
-            turn=target.turn,
-            clicks=newest.clicks if newest else (),
-            phrase=newest.phrase if newest else "",
-            by_hand=True,
-            digest=name,
-            mask=drawn,
-            edits=newest.edits.then(edits) if newest else edits,
-        )
-        target.turn += 1
-        self.answers = [self.edited, *self.answers]
-        return Event.about(target, "edit", changed=change(before, drawn), edited=edits.pixels)
-
     def write(self, connection: Connection, target_id: int, at: datetime) -> None:
         """Write what ``follow_page`` changed."""
         if self.undone_after is not None:
@@ -198,13 +209,9 @@ class MaskHistory:
 class TaskMasks:
     """The masks of a task's objects, each object's read when it is first needed."""
 
-    def __init__(
-        self,
-        read: Callable[[Sequence[int]], dict[int, list[Answer]]],
-        known: Mapping[int, list[Answer]] | None = None,
-    ) -> None:
-        """read: the answers of several objects, by their numbers; known: those read already."""
-        self._read = read
+    def __init__(self, database: Database, known: Mapping[int, list[Answer]] | None = None) -> None:
+        """known: the answers of objects that were read already, by the object's number."""
+        self._database = database
         self._known = {number: MaskHistory(answers) for number, answers in (known or {}).items()}
 
     def of(self, target: Target) -> MaskHistory:
@@ -216,7 +223,8 @@ class TaskMasks:
         """Read the masks of several objects with one query."""
         missing = [target.id for target in targets if target.id and target.id not in self._known]
         if missing:
-            read = self._read(missing)
+            with self._database.read() as connection:
+                read = read_answers(connection, missing)
             self._known |= {number: MaskHistory(answers) for number, answers in read.items()}
 
     def holding(self, click: Click, targets: Sequence[Target], near: bool) -> Target | None:
@@ -236,18 +244,6 @@ class TaskMasks:
                 squares = (rows - row) ** 2 + (columns - column) ** 2
                 distances.append((float(squares.min()), place))
         return targets[min(distances)[1]] if distances else None
-
-
-def page_masks(region: Region) -> tuple[PackedMask, PackedMask] | None:
-    """A draft's mask without and with the strokes over it; None where it cannot be read."""
-    try:
-        saved = region.saved_mask()
-    except BackendError:
-        return None
-    packed = PackedMask.pack(saved)
-    if not region.touches:
-        return packed, packed
-    return packed, PackedMask.pack(drawn_over(saved, region.touches))
 
 
 def digest(region: Region, *, strokes: bool = True) -> str:
@@ -300,24 +296,6 @@ def change(before: PackedMask | None, after: PackedMask) -> float:
     return 1.0 if before is None else 1.0 - before.iou(after)
 
 
-def recognise(mask: PackedMask, answers: Sequence[Answer], name: str = "") -> Answer | None:
-    """Which answer a mask is: the one with this digest, or else the one that is most like it; of
-    equal ones the newest."""
-    named = next((answer for answer in answers if name and answer.digest == name), None)
-    if named is not None:
-        return named
-    alike = [answer for answer in answers if _same(answer.mask, mask)]
-    return max(alike, key=lambda answer: answer.mask.iou(mask), default=None)
-
-
-def _same(one: PackedMask, other: PackedMask) -> bool:
-    if one.data == other.data and one.shape == other.shape:
-        return True
-    if one.iou(other) < SAME_IOU:
-        return False
-    return not thick(one.unpack() ^ other.unpack()).any()
-
-
 def store_answer(
     connection: Connection, target_id: int, answer: Answer, at: datetime, keep: int | None = None
 ) -> None:
@@ -340,20 +318,3 @@ def store_answer(
         "created_at": at,
     }
     connection.execute(_STORE, values)
-
-
-def _restored(target: Target, back: Answer, ask: Interaction) -> list[Event]:
-    """Let only those prompts count that made the mask which is back."""
-    came, then = {click.id for click in ask.clicks}, back.click_ids
-    events = []
-    for click in target.clicks:
-        if click.id in came or click.counts == (click.id in then):
-            continue
-        kind: EventKind = "undo" if click.counts else "redo"
-        events.append(Event.about(target, kind, click_id=click.id))
-        target.change(click.id, counts=not click.counts)
-    if ask.phrase is None and target.phrase != back.phrase:
-        undone = {"phrase_id": target.phrase_id, "text": target.phrase}
-        events.append(Event.about(target, "undo", **undone))
-        target.phrase = back.phrase
-    return events

@@ -1,11 +1,11 @@
-"""Clicks, the objects they make, and the objects of a task as the database has them.
+"""Clicks, the objects they make, their events, and a task's objects as the database has them.
 
 The code calls an object a target, as the database does: one brush region and the prompts behind it.
 A task's objects are read at one revision of the task, and written only if nothing came between:
 the optimistic concurrency that ``store`` describes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from backend.db.engine import insert_of
-from backend.db.models import TargetRow, TaskRow
+from backend.db.models import EventKind, TargetRow, TaskRow
 from backend.label_studio.payloads import Project
 
 # A click this far out of a box, in its size, may still be meant for it. *choice*
@@ -235,6 +235,53 @@ class TaskObjects:
     def clock_changed(self) -> bool:
         """Whether Label Studio's clock was seen further ahead than before."""
         return self.clock_ahead != self._ahead_before
+
+
+@dataclass(frozen=True)
+class Event:
+    """One interaction. ``request_id`` is '' for what was inferred and needs no answer."""
+
+    kind: EventKind
+    target_id: int | None = None
+    region_id: str = ""
+    request_id: str = ""
+    starts: bool = False
+    click_id: str = ""
+    phrase_id: str = ""
+    x_percent: float | None = None
+    y_percent: float | None = None
+    x_pixel: float | None = None
+    y_pixel: float | None = None
+    x2_percent: float | None = None
+    y2_percent: float | None = None
+    text: str = ""
+    label: str = ""
+    changed: float | None = None
+    edited: int | None = None
+
+    @classmethod
+    def about(cls, target: Target, kind: EventKind, **values: Any) -> "Event":
+        """One that concerns an object."""
+        return cls(kind, target.id, target.region_id, label=target.label, **values)
+
+    @classmethod
+    def undo(cls, target: Target, click_id: str) -> "Event":
+        """Take the click back, and the event that says so."""
+        target.take_back(click_id)
+        return cls.about(target, "undo", click_id=click_id)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request was answered. ``mask`` is None where there is none; ``error`` says why."""
+
+    mask: np.ndarray | None = None  # H,W bool at the upright picture's size
+    confidence: float | None = None
+    model_version: str = ""
+    milliseconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
+    error: str = ""
+    digest: str = ""  # of the region as answered: tells when a draft shows it again
 
 
 # Built once: building a statement costs more than running it.

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.db.packed_mask import PackedMask
-from backend.interaction.manual_edits import ManualEdits
+from backend.interaction.mask_history import ManualEdits
 from backend.interaction.objects import Click, Target
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, ClickControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
+from backend.label_studio.rle import PackedMask
 
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept

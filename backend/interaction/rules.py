@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from backend.interaction.assignment import Assignment, Class, Named, among
 from backend.interaction.draft_sync import STAYS_AFTER
-from backend.interaction.events import Event
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.objects import Click, Target
+from backend.interaction.objects import Click, Event, Target
 from backend.interaction.request import Saved, Turn, latest
 from backend.label_studio.controls import BrushControl
 from backend.label_studio.regions import Region, saved_masks

@@ -12,23 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, update
 
 from backend.db.engine import Database
-from backend.db.models import ServedMaskRow, TargetRow, TaskRow
-from backend.db.packed_mask import PackedMask
+from backend.db.models import EventRow, ServedMaskRow, TargetRow
 from backend.errors import DatabaseError
 from backend.interaction.assignment import Context, Knows, Policy, Touches
-from backend.interaction.draft_sync import DraftSync
-from backend.interaction.events import (
-    Event,
-    Outcome,
-    append_events,
-    complete_events,
-    logged_clicks,
-)
-from backend.interaction.manual_edits import NO_EDITS
 from backend.interaction.mask_history import (
+    NO_EDITS,
     Answer,
     MaskHistory,
     TaskMasks,
@@ -40,6 +31,8 @@ from backend.interaction.objects import (
     CHANGE,
     COLUMNS,
     START,
+    Event,
+    Outcome,
     Target,
     TaskObjects,
     advance,
@@ -50,27 +43,45 @@ from backend.interaction.request import (
     Prompts,
     Suggestion,
     Turn,
-    saved_annotation,
 )
 from backend.interaction.rules import Rules
-from backend.label_studio.annotations import Annotation
-from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
+from backend.label_studio.rle import PackedMask
 
 # Masks kept for each object: enough to follow a few Ctrl+Z.
 ANSWERS_KEPT = 5
-# Beyond this number the oldest objects are dropped early: a few GB of masks at the most.
-TARGETS_KEPT = 100_000
 # Each repetition means that another request for the same task was written in between.
-_ATTEMPTS = 50
+ATTEMPTS = 50
 # A click looks at the newest objects only, so a task with a thousand masks is as quick as one with
 # two. Submits and webhooks are in no hurry and look at many more.
 _NEWEST = 24
-_ALL = 1_000
+ALL = 1_000
 # Until a draft shows who asks, a phrase is carried to the next task only for this long.
 _CARRIED_FROM = timedelta(hours=1)
 
+# Built once: building a statement costs more than running it.
 _SERVED = insert(ServedMaskRow)
+_APPEND = insert(EventRow)
+_COMPLETE = (
+    update(EventRow)
+    .where(EventRow.request_id == bindparam("of_request"))
+    .values(
+        x_pixel=func.coalesce(EventRow.x_pixel, EventRow.x_percent * bindparam("x_scale")),
+        y_pixel=func.coalesce(EventRow.y_pixel, EventRow.y_percent * bindparam("y_scale")),
+    )
+)
+_LOGGED = (
+    select(EventRow.click_id, EventRow.kind)
+    .where(
+        EventRow.project == bindparam("of_project"),
+        EventRow.task_id == bindparam("of_task"),
+        EventRow.click_id.in_(bindparam("ids", expanding=True)),
+        EventRow.kind.in_(("positive_click", "negative_click", "box")),
+        EventRow.owner.in_(bindparam("owners", expanding=True))
+        | bindparam("anybody", type_=Boolean),
+    )
+    .order_by(EventRow.id)
+)
 _ANSWERED = CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
 
 
@@ -110,11 +121,12 @@ class InteractionStore:
         context = Context(self.policy, touches, self._knows, version_for, carried)
         if not keep:
             task = TaskObjects(ask.project, ask.task_id)
-            return Rules(ask, context, task, TaskMasks(self._answers), {}).decide()
-        for _ in range(_ATTEMPTS):
+            return Rules(ask, context, task, TaskMasks(self.database), {}).decide()
+        for _ in range(ATTEMPTS):
             rules = Rules(ask, context, *self._read(ask))
             turn = rules.decide()
-            if self._write(rules.task, rules.log, ask.user, ask.received_at, rules.histories):
+            at, histories = ask.received_at, rules.histories
+            if write_decision(self.database, rules.task, rules.log, ask.user, at, histories):
                 return replace(turn, target=_numbered(turn.target, rules.task))
         raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
@@ -149,90 +161,22 @@ class InteractionStore:
                 )
             if turn.new:
                 changed = None if packed is None else change(turn.shown_mask, packed)
-                complete_events(connection, turn.request_id, outcome, now, changed)
-
-    def settle(
-        self,
-        project: Project,
-        task_id: int,
-        annotation: Annotation,
-        config: LabelConfig,
-        now: datetime | None = None,
-    ) -> None:
-        saved = saved_annotation(annotation, config.of_saved(annotation.data))
-        if saved is None:
-            return
-        now = now or datetime.now(UTC)
-        for _ in range(_ATTEMPTS):
-            with self.database.read() as connection:
-                task = read_task(connection, project, task_id, _ALL)
-            drafts = DraftSync(task, [saved], "", now, TaskMasks(self._answers))
-            drafts.apply()
-            if self._write(task, drafts.events, "", now):
-                return
-        raise DatabaseError("Too many requests for this task at the same time.")
-
-    def deleted(
-        self, project: Project, annotation_ids: Sequence[int], now: datetime | None = None
-    ) -> None:
-        """Annotations were deleted, and their masks with them."""
-        now = now or datetime.now(UTC)
-        keys = [f"annotation:{number}" for number in annotation_ids]
-        here = (TargetRow.project == project.key) & TargetRow.saved.in_(keys)
-        here &= TargetRow.state != "gone"
-        tasks = select(TargetRow.task_id).where(here)
-        with self.database.write() as connection:
-            connection.execute(
-                update(TaskRow)
-                .where(TaskRow.project == project.key, TaskRow.task_id.in_(tasks))
-                .values(revision=TaskRow.revision + 1)
-            )
-            columns = (TargetRow.id, TargetRow.region_id, TargetRow.label)
-            gone = select(TargetRow.task_id, TargetRow.owner, *columns).where(here)
-            for row in connection.execute(gone).all():
-                event = Event("delete", row.id, row.region_id, label=row.label)
-                append_events(connection, project, row.task_id, [(event, row.owner)], now)
-            connection.execute(update(TargetRow).where(here).values(state="gone"))
-            dropped = (TargetRow.project == project.key) & TargetRow.dropped_by.in_(annotation_ids)
-            connection.execute(update(TargetRow).where(dropped).values(dropped_by=None))
-
-    def forget(self, now: datetime | None = None) -> int:
-        """Drop objects that are too old or too many; gives their number. The event log stays."""
-        limit = (now or datetime.now(UTC)) - self.policy.forget_after
-        with self.database.write() as connection:
-            old = delete(TargetRow).where(TargetRow.updated_at < limit)
-            dropped = connection.execute(old).rowcount
-            count = connection.execute(select(func.count()).select_from(TargetRow)).scalar_one()
-            surplus = max(0, count - TARGETS_KEPT)
-            if surplus:
-                oldest = select(TargetRow.id).order_by(TargetRow.updated_at).limit(surplus)
-                connection.execute(delete(TargetRow).where(TargetRow.id.in_(oldest)))
-            of_task = (TargetRow.project == TaskRow.project) & (
-                TargetRow.task_id == TaskRow.task_id
-            )
-            connection.execute(
-                delete(TaskRow).where(TaskRow.updated_at < limit, ~exists().where(of_task))
-            )
-        return dropped + surplus
+                _complete_events(connection, turn.request_id, outcome, now, changed)
 
     # -- reading
 
     def _read(self, ask: Interaction) -> tuple[TaskObjects, TaskMasks, Mapping[str, bool]]:
         """All that a decision usually needs, in one transaction: the task's objects, the masks of
         the newest one, and which of the clicks were logged before."""
-        newest = _NEWEST if ask.image else _ALL
+        newest = _NEWEST if ask.image else ALL
         with self.database.read() as connection:
             task = read_task(connection, ask.project, ask.task_id, newest)
             if ask.image is None:
-                return task, TaskMasks(self._answers), {}
+                return task, TaskMasks(self.database), {}
             answers = read_answers(connection, [target.id for target in task.targets[:1]])
             new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
-            logged = logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
-        return task, TaskMasks(self._answers, answers), logged
-
-    def _answers(self, numbers: Sequence[int]) -> dict[int, list[Answer]]:
-        with self.database.read() as connection:
-            return read_answers(connection, numbers)
+            logged = _logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
+        return task, TaskMasks(self.database, answers), logged
 
     def _carried_phrase(self, ask: Interaction) -> str:
         """The phrase that the same annotator typed last in the project. Before a first draft shows
@@ -250,41 +194,6 @@ class InteractionStore:
                 query = query.where(here)
             latest = query.order_by(TargetRow.updated_at.desc()).limit(1)
             return connection.execute(latest).scalar() or ""
-
-    # -- writing
-
-    def _write(
-        self,
-        task: TaskObjects,
-        logged: Sequence[Event],
-        user: str,
-        now: datetime,
-        histories: Sequence[tuple[Target, MaskHistory]] = (),
-    ) -> bool:
-        """Write a decision, unless the task has changed since it was read."""
-        changed = list(task.changed())
-        if not (changed or logged or (task.known and task.clock_changed)):
-            return True
-        with self.database.write() as connection:
-            if not advance(connection, task, now):
-                return False
-            for target, changes in changed:
-                if target.id:
-                    connection.execute(CHANGE, {**changes, "of_id": target.id})
-                else:
-                    key = {"project": task.project.key, "task_id": task.task_id}
-                    target.id = connection.execute(START, {**changes, **key}).scalar_one()
-            by_region = {target.region_id: target for target in reversed(task.targets)}
-            for target, history in histories:
-                history.write(connection, target.id, now)
-            rows = []
-            for event in logged:
-                of = by_region.get(event.region_id)
-                if of is not None and not event.target_id:
-                    event = replace(event, target_id=of.id)
-                rows.append((event, user or (of.owner if of else "")))
-            append_events(connection, task.project, task.task_id, rows, now)
-        return True
 
     def _keep_answer(
         self,
@@ -361,6 +270,96 @@ class InteractionStore:
             answer = Answer(row["turn"], [], first.phrase, False, "", mask)
             store_answer(connection, number, answer, now, keep=1)
         append_events(connection, turn.ask.project, turn.ask.task_id, events, now)
+
+
+def write_decision(
+    database: Database,
+    task: TaskObjects,
+    logged: Sequence[Event],
+    user: str,
+    now: datetime,
+    histories: Sequence[tuple[Target, MaskHistory]] = (),
+) -> bool:
+    """Write a decision, unless the task has changed since it was read."""
+    changed = list(task.changed())
+    if not (changed or logged or (task.known and task.clock_changed)):
+        return True
+    with database.write() as connection:
+        if not advance(connection, task, now):
+            return False
+        for target, changes in changed:
+            if target.id:
+                connection.execute(CHANGE, {**changes, "of_id": target.id})
+            else:
+                key = {"project": task.project.key, "task_id": task.task_id}
+                target.id = connection.execute(START, {**changes, **key}).scalar_one()
+        by_region = {target.region_id: target for target in reversed(task.targets)}
+        for target, history in histories:
+            history.write(connection, target.id, now)
+        rows = []
+        for event in logged:
+            of = by_region.get(event.region_id)
+            if of is not None and not event.target_id:
+                event = replace(event, target_id=of.id)
+            rows.append((event, user or (of.owner if of else "")))
+        append_events(connection, task.project, task.task_id, rows, now)
+    return True
+
+
+def append_events(
+    connection: Connection,
+    project: Project,
+    task_id: int,
+    events: Sequence[tuple[Event, str]],
+    at: datetime,
+) -> None:
+    """Write events, each with the user who caused it, when they come."""
+    if not events:
+        return
+    shared = {"project": project.key, "task_id": task_id, "created_at": at}
+    rows = [{**vars(event), **shared, "owner": owner} for event, owner in events]
+    connection.execute(_APPEND, rows)
+
+
+def _complete_events(
+    connection: Connection,
+    request_id: str,
+    outcome: Outcome,
+    at: datetime,
+    changed: float | None = None,
+) -> None:
+    """Complete a request's rows with its answer. Missing places in pixels are filled in."""
+    height, width = (None, None) if outcome.mask is None else outcome.mask.shape
+    values = {
+        "of_request": request_id,
+        "answered_at": at,
+        "milliseconds": outcome.milliseconds,
+        "steps": dict(outcome.steps),
+        "model_version": outcome.model_version[:128],
+        "confidence": outcome.confidence,
+        "changed": changed,
+        "error": outcome.error,
+        "x_scale": width / 100 if width else None,
+        "y_scale": height / 100 if height else None,
+    }
+    connection.execute(_COMPLETE, values)
+
+
+def _logged_clicks(
+    connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
+) -> dict[str, bool]:
+    """Which of these clicks the same annotator made before: id -> positive."""
+    if not ids:
+        return {}
+    values = {
+        "of_project": project.key,
+        "of_task": task_id,
+        "ids": list(ids),
+        "owners": ["", user],
+        "anybody": not user,
+    }
+    rows = connection.execute(_LOGGED, values)
+    return {row.click_id: row.kind != "negative_click" for row in rows}
 
 
 def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, update
 
-from backend.db.engine import lock_lease
-from backend.db.models import LeaseRow
+from backend.db.models import LeaseRow, lock_lease
 
 _PROC = Path("/proc")
 

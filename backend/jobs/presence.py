@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from backend.db.engine import Database, records
+from backend.db.migrations import migrate
 from backend.db.models import Process, RecentError
 from backend.errors import DatabaseError
 
@@ -68,7 +69,7 @@ class Presence:
         while True:
             try:
                 if not has_tables:  # this may be the first process, or the database comes later
-                    self._database.migrate()
+                    migrate(self._database)
                     has_tables = True
                 self._update()
             except DatabaseError as error:

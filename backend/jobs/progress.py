@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from backend.db.engine import Database, lock_job
+from backend.db.engine import Database
+from backend.db.models import lock_job
 from backend.db.models.jobs import TRAINING, Job, LogLine
 from backend.errors import (
     CancelledError,

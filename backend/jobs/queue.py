@@ -11,7 +11,8 @@ from typing import Any, Required, TypedDict, Unpack
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from backend.db.engine import Database, lease_name, lock_job, lock_lease, records
+from backend.db.engine import Database, records
+from backend.db.models import lease_name, lock_job, lock_lease
 from backend.db.models.jobs import (
     AUTOMATIC,
     TRAINING,

@@ -19,7 +19,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, func, select, update
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from backend.db.engine import Database, lease_name, lock_job, lock_lease, records
+from backend.db.engine import Database, records
+from backend.db.migrations import migrate
+from backend.db.models import lease_name, lock_job, lock_lease
 from backend.db.models.jobs import AUTOMATIC, REPLAY, SCORING, TRAINING, Job
 from backend.errors import (
     CancelledError,
@@ -145,7 +147,7 @@ class Runner:
     def open(cls, settings: Settings, *, stopping: Callable[[], bool]) -> Self:
         """A runner with its own database connections."""
         database = Database(settings.resolved_database_url)
-        database.migrate()
+        migrate(database)
         return cls(settings, database, Leases(settings.lease_s), stopping=stopping)
 
     def run(self, job_id: int) -> None:

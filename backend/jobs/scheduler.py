@@ -13,14 +13,8 @@ from datetime import UTC, datetime, timedelta
 from cachetools import TTLCache
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import (
-    Database,
-    lease_name,
-    lock_job,
-    lock_lease,
-    lock_schedule,
-    records,
-)
+from backend.db.engine import Database, records
+from backend.db.models import lease_name, lock_job, lock_lease, lock_schedule
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import presence
 from backend.jobs.lease import Leases

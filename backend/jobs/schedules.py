@@ -17,13 +17,14 @@ from croniter import CroniterError, croniter
 from sqlalchemy import Connection, Select, Subquery, func, literal, select
 from sqlalchemy.orm import Session
 
-from backend.db.engine import Database, insert_of, lock_schedule, records
+from backend.db.engine import Database, insert_of, records
 from backend.db.models import (
     AnnotatedPictureRow,
     AnnotationRow,
     Job,
     LearnedLabel,
     Schedule,
+    lock_schedule,
     same_annotation,
 )
 from backend.errors import JobError

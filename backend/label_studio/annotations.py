@@ -14,11 +14,11 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
-from backend.db.packed_mask import PackedMask
 from backend.errors import RequestError
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project, WebhookRequest, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
+from backend.label_studio.rle import PackedMask
 
 # What a draft lacks says something about an object only if it was saved this long after the answer.
 # The page saves five seconds after the first of several changes, so a click that was undone or

@@ -1,4 +1,4 @@
-"""Label Studio's brush masks: run-length encoding and decoding.
+"""Masks as bytes: Label Studio's run-length encoding, and the packed bits of the database.
 
 Every click encodes a mask and many decode one, so this must be fast. Both directions work on runs
 of pixels and never build the RGBA picture that the format describes.
@@ -12,9 +12,15 @@ The stream, bits from the highest down: 32 bits number of values, 5 bits word si
     w bits  the value, once, or `length` values
 
 The values are an RGBA picture, row by row; only its alpha says where the mask is.
+
+The database stores masks with one bit per pixel, lightly compressed: zlib's lowest level already
+takes the long runs out of a mask, and higher ones cost ten times as much for a few percent. IoU is
+computed on the packed bits, eight pixels at a time.
 """
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,3 +219,41 @@ def _top_bits(stream: bytes, start: int, length: int, word: int) -> NDArray[np.b
     octets = np.frombuffer(stream, dtype=np.uint8)[at >> 3]
     tops: NDArray[np.bool_] = (octets >> (7 - (at & 7)).astype(np.uint8) & 1).astype(np.bool_)
     return tops
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """``data`` is zlib level 1 of the mask's bits, row by row without padding between rows."""
+
+    width: int
+    height: int
+    data: bytes
+
+    @classmethod
+    def pack(cls, mask: np.ndarray) -> "PackedMask":
+        """From H,W bool."""
+        height, width = mask.shape
+        bits = np.packbits(mask.astype(bool, copy=False))
+        return cls(width, height, zlib.compress(bits.tobytes(), 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.height, self.width
+
+    def bits(self) -> np.ndarray:
+        """The packed bits, uint8."""
+        return np.frombuffer(zlib.decompress(self.data), dtype=np.uint8)
+
+    def unpack(self) -> np.ndarray:
+        """H,W bool."""
+        flat = np.unpackbits(self.bits(), count=self.width * self.height)
+        return flat.reshape(self.height, self.width).view(bool)
+
+    def iou(self, other: "PackedMask") -> float:
+        """Intersection over union; 1 for two empty masks, 0 for masks of different sizes."""
+        if (self.width, self.height) != (other.width, other.height):
+            return 0.0
+        ours, theirs = self.bits(), other.bits()
+        union = int(np.bitwise_count(ours | theirs).sum())
+        return int(np.bitwise_count(ours & theirs).sum()) / union if union else 1.0

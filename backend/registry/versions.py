@@ -11,6 +11,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, delete, insert, select, update
 
 from backend.db.engine import Database, insert_of, upsert
+from backend.db.migrations import migrate
 from backend.db.models import GatePictureRow, Promotion, Version
 from backend.errors import VersionError
 from backend.label_studio.payloads import Project
@@ -46,7 +47,7 @@ class Registry:
     def open(cls, settings: Settings) -> Self:
         """A registry with a database connection of its own; close it when done."""
         database = Database(settings.resolved_database_url)
-        database.migrate()
+        migrate(database)
         return cls(database, settings)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from backend.db.models import EventRow, RegionCostRow, ServedMaskRow
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 from backend.label_studio.shapes import thick
 
 # The IoU of NoC@85: the number of clicks until a mask is good.

@@ -22,7 +22,7 @@ from backend.db.models import (
     TargetRow,
     TaskRow,
 )
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 from backend.reports.click_curve import (
     UNKNOWN,
     Key,

@@ -24,7 +24,7 @@ from sqlalchemy import (
     union,
 )
 
-from backend.db.engine import Database, lock_samples, upsert
+from backend.db.engine import Database, upsert
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,
@@ -33,6 +33,7 @@ from backend.db.models import (
     ServedMaskRow,
     TargetRow,
     exists_in_label_studio,
+    lock_samples,
     same_annotation,
 )
 from backend.label_studio.annotations import Annotation, LabelChange

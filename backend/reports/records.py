@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, computed_field
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
 from backend.db.models import EventRow
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from backend.db.models import (
     SampleRow,
     same_annotation,
 )
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 from backend.reports.click_curve import served_for
 from backend.reports.records import (
     SIZE_BOUNDS,

@@ -21,11 +21,11 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import SampleRow
-from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError
 from backend.images.loader import Pictures
 from backend.label_studio.payloads import number_of
 from backend.label_studio.projects import LabelStudioHosts, Projects
+from backend.label_studio.rle import PackedMask
 from backend.samples.image_check import ImageCheck, LabeledPicture
 from backend.samples.rules import Labeled, Split, labeled
 from backend.settings import Settings

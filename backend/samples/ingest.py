@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
-from backend.db.engine import NEVER, Database, lock_samples
+from backend.db.engine import NEVER, Database
 from backend.db.models import (
     AnnotatedPictureRow,
     AnnotatedTaskRow,
@@ -26,11 +26,12 @@ from backend.db.models import (
     ProjectRow,
     SampledProjectRow,
     SampleRow,
+    lock_samples,
 )
-from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import Annotation, LabelChange
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import Region
+from backend.label_studio.rle import PackedMask
 from backend.reports.costs import note_annotation
 from backend.samples.prompts import Prompts, prompts_of
 

@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, select
 
 from backend.db.models import EventRow, TargetRow
-from backend.db.packed_mask import PackedMask
-from backend.interaction.mask_history import read_answers, recognise
+from backend.interaction.mask_history import read_answers
 from backend.interaction.objects import Click, Target
+from backend.interaction.page_changes import recognise
 from backend.label_studio.payloads import Project
+from backend.label_studio.rle import PackedMask
 
 
 @dataclass(frozen=True)

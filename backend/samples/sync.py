@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select, update
 
-from backend.db.engine import Database, lock_samples
-from backend.db.models import ProjectRow, SampledProjectRow
+from backend.db.engine import Database
+from backend.db.models import ProjectRow, SampledProjectRow, lock_samples
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.annotations import Annotation, read_annotation
 from backend.label_studio.client import LabelStudio

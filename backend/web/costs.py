@@ -11,7 +11,7 @@ from fastapi import Request, Response
 
 from backend.api.reports import query_of
 from backend.db.models import INTERACTIONS
-from backend.interaction.dropped import DroppedMasks, dropped_masks
+from backend.interaction.submitted import DroppedMasks, dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports.group_by import SORTS
 from backend.reports.output import RECORDS

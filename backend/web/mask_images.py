@@ -24,10 +24,10 @@ from backend.db.models import (
     ServedMaskRow,
     same_annotation,
 )
-from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError, ReportError
 from backend.images.loader import Pictures
 from backend.label_studio.payloads import Project
+from backend.label_studio.rle import PackedMask
 from backend.reports.click_curve import served_for
 from backend.reports.regions import accepted_mask
 from training.evaluation.overlay import Click, View, around, crop, overlay_view

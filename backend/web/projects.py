@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import REPLAY, TRAINING, Job
-from backend.interaction.dropped import dropped_masks
+from backend.interaction.submitted import dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports import charts
 from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark

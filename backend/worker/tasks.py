@@ -7,11 +7,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models.jobs import SCORING, TRAINING, Delivery, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
-from backend.interaction.assignment import Policy
-from backend.interaction.store import InteractionStore
+from backend.interaction.submitted import (
+    annotation_saved,
+    annotations_deleted,
+    forget_objects,
+)
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
@@ -49,9 +53,8 @@ class Tasks:
         """send: send a due job to a worker."""
         self._settings = settings
         self._database = Database(settings.resolved_database_url)
-        self._database.migrate()
+        migrate(self._database)
         self._deliveries = Deliveries(self._database)
-        self._memory = InteractionStore(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
         self._costs = Costs(self._database, timedelta(minutes=settings.idle_minutes))
         self._jobs = Jobs(self._database)
@@ -104,7 +107,7 @@ class Tasks:
 
         Caches limit their own size.
         """
-        self._memory.forget(datetime.now(UTC))
+        forget_objects(self._database, timedelta(days=self._settings.forget_after_days))
         self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
         self._deliveries.delete_old()
         forget_gate_pictures(self._database, self._settings.keep_masks_days)
@@ -175,7 +178,8 @@ class Tasks:
         self, hook: WebhookRequest, change: LabelChange, config: LabelConfig | None
     ) -> None:
         if hook.action in DELETED:
-            self._memory.deleted(hook.project, hook.annotation_ids)
+            annotations_deleted(self._database, hook.project, hook.annotation_ids)
         elif config is not None:
             for annotation in change.annotations:
-                self._memory.settle(hook.project, annotation.task_id, annotation, config)
+                task = annotation.task_id
+                annotation_saved(self._database, hook.project, task, annotation, config)

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import EventRow
 from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
@@ -26,7 +27,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database with all tables; tests copy it, which is faster than creating one."""
     path = tmp_path_factory.mktemp("migrated") / "empty.db"
     database = Database(f"sqlite:///{path}")
-    database.migrate()
+    migrate(database)
     database.close()
     return path
 
@@ -66,7 +67,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             )
             _run_sql(url, 'CREATE DATABASE "template"')
             template = Database(f"{url}/template")
-            template.migrate()
+            migrate(template)
             template.close()
             yield url
             # SIGTERM would wait for open connections.

@@ -1,4 +1,4 @@
-"""Alembic's environment; ``Database.migrate`` passes the connection."""
+"""Alembic's environment; ``migrate`` passes the connection."""
 
 from alembic import context
 

@@ -6,7 +6,7 @@ Other packages pass classes such as ``Version`` and ``Job`` around as records, r
 attributes, and in a ``Database.session()`` objects.
 """
 
-from backend.db.models.base import Base
+from backend.db.engine import Base
 from backend.db.models.interaction import (
     INTERACTIONS,
     AnswerRow,
@@ -27,6 +27,10 @@ from backend.db.models.jobs import (
     RecentError,
     Schedule,
     ScoreRow,
+    lease_name,
+    lock_job,
+    lock_lease,
+    lock_schedule,
 )
 from backend.db.models.labels import (
     AnnotatedPictureRow,
@@ -37,6 +41,7 @@ from backend.db.models.labels import (
     SampledProjectRow,
     SampleRow,
     exists_in_label_studio,
+    lock_samples,
     same_annotation,
 )
 from backend.db.models.registry import (
@@ -79,5 +84,10 @@ __all__ = [
     "Version",
     "VersionState",
     "exists_in_label_studio",
+    "lease_name",
+    "lock_job",
+    "lock_lease",
+    "lock_samples",
+    "lock_schedule",
     "same_annotation",
 ]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db.models.base import (
+from backend.db.engine import (
     AutoId,
     Base,
     BigInt,

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, Connection, Index, String, select
 from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
 
-from backend.db.models.base import (
+from backend.db.engine import (
     AutoId,
     Base,
     BigInt,
@@ -24,6 +24,8 @@ from backend.db.models.base import (
     Str64,
     Str128,
     Str254,
+    lock_row,
+    records,
 )
 
 # queued: waits for its time or for a worker. The last three are final: the row never changes again.
@@ -184,3 +186,26 @@ class Process(MappedAsDataclass, Base, kw_only=True):
     def is_running(self, now: datetime | None = None) -> bool:
         """Whether it reported lately; it does so every ten seconds."""
         return (now or datetime.now(UTC)) - self.seen_at < timedelta(seconds=35)
+
+
+# -- locks on rows; each lasts until the transaction ends
+
+
+def lease_name(kind: str, project: str) -> str:
+    """The lease that all jobs of a kind of one project share: one of them runs at a time."""
+    return f"{kind}:{project}"
+
+
+def lock_lease(connection: Connection, name: str) -> LeaseRow:
+    """Lock a lease's row, creating it if needed, and return it."""
+    return lock_row(connection, LeaseRow, LeaseRow.name == name, {"name": name})
+
+
+def lock_job(connection: Connection, number: int) -> Job | None:
+    jobs = records(connection, select(Job).where(Job.id == number).with_for_update())
+    return jobs[0] if jobs else None
+
+
+def lock_schedule(connection: Connection, project: str) -> Schedule:
+    """Lock a project's schedule, creating it if needed, and return it."""
+    return lock_row(connection, Schedule, Schedule.project == project, {"project": project})

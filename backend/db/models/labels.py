@@ -4,10 +4,10 @@ region cost."""
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, String
+from sqlalchemy import ColumnElement, Connection, ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db.models.base import (
+from backend.db.engine import (
     Base,
     BigInt,
     LabelStudioId,
@@ -17,6 +17,7 @@ from backend.db.models.base import (
     Str64,
     Str128,
     Str254,
+    lock_row,
 )
 
 
@@ -191,3 +192,8 @@ def same_annotation(one: _OfAnnotation, other: _OfAnnotation) -> ColumnElement[b
 def exists_in_label_studio() -> ColumnElement[bool]:
     """Annotations that are not deleted, and of which more than a deletion is known."""
     return AnnotationRow.gone_at.is_(None) & AnnotationRow.task_id.is_not(None)
+
+
+def lock_samples(connection: Connection, key: str) -> SampledProjectRow:
+    """Lock a project's samples by its row, creating that if needed, and return the row."""
+    return lock_row(connection, SampledProjectRow, SampledProjectRow.key == key, {"key": key})

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db.models.base import (
+from backend.db.engine import (
     AutoId,
     Base,
     BigInt,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, update
 
 from backend.api.gauges import read_gauges
-from backend.db.engine import Database, lock_samples
-from backend.db.models import Delivery, Process, Promotion
+from backend.db.engine import Database
+from backend.db.models import Delivery, Process, Promotion, lock_samples
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects

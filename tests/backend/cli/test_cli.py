@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from backend.cli.main import COMMANDS, app
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.jobs.presence import Presence
 from backend.worker.child_process import free_port
 from tests.backend.programs import alive, until
@@ -129,7 +130,7 @@ def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> 
 def test_alive_says_whether_a_program_of_this_machine_runs(tmp_path: Path) -> None:
     # given a worker here, and a scheduler of another machine
     database = Database(f"sqlite:///{tmp_path / 'phraseclick.db'}")
-    database.migrate()
+    migrate(database)
     Presence(database, "worker")._update()
     Presence(database, "scheduler", lambda: {"host": "elsewhere"})._update()
     database.close()

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
 from backend.db.engine import Database
+from backend.db.migrations import check, migrate
 from backend.db.models import ProjectRow, TargetRow, TaskRow
 from backend.errors import DatabaseError
 
@@ -21,7 +22,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.fixture
 def database(tmp_path):
     fresh = Database(f"sqlite:///{tmp_path}/data/phraseclick.db")
-    fresh.migrate()
+    migrate(fresh)
     yield fresh
     fresh.close()
 
@@ -172,7 +173,7 @@ def test_a_database_that_is_down_raises_a_sentence_without_the_password():
 def test_the_database_is_for_its_owner_alone(tmp_path):
     # given a usual umask, when a database is made and written
     database = Database(f"sqlite:///{tmp_path / 'new' / 'phraseclick.db'}")
-    database.migrate()
+    migrate(database)
     with database.write() as connection:
         connection.execute(text("SELECT 1"))
         files = list((tmp_path / "new").glob("phraseclick.db*"))
@@ -187,26 +188,26 @@ def test_a_damaged_database_is_a_sentence(tmp_path, content):
     (tmp_path / "phraseclick.db").write_bytes(content)
     database = Database(f"sqlite:///{tmp_path / 'phraseclick.db'}")
     with pytest.raises(DatabaseError, match=r"database (is damaged|failed)"):
-        database.migrate()
+        migrate(database)
 
 
 def test_a_database_that_is_gone_replaced_or_damaged_is_noticed(tmp_path):
     path = tmp_path / "phraseclick.db"
     database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.check()
+    migrate(database)
+    check(database)
     # when a newer version of the backend has changed it
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="another version of this backend"):
-        database.check()
+        check(database)
     # when it is replaced, for example by an older copy
     path.rename(tmp_path / "moved.db")
     path.write_bytes(b"")
     with pytest.raises(DatabaseError, match="was replaced"):
-        database.check()
+        check(database)
     # when it is gone
     path.unlink()
     with pytest.raises(DatabaseError, match="is gone"):
-        database.check()
+        check(database)
     database.close()

@@ -8,7 +8,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
 
-from backend.db.engine import MIGRATIONS, Database
+from backend.db.engine import Database
+from backend.db.migrations import MIGRATIONS, migrate
 from backend.db.models import Base, LeaseRow
 from backend.errors import DatabaseError
 
@@ -25,7 +26,7 @@ def test_the_migrated_schema_is_that_of_the_models(database):
 def test_migrating_again_keeps_the_data(database):
     with database.write() as connection:
         connection.execute(insert(LeaseRow).values(name="training:1.2"))
-    database.migrate()
+    migrate(database)
     with database.read() as connection:
         assert connection.execute(select(LeaseRow.name)).scalars().all() == ["training:1.2"]
 
@@ -41,5 +42,5 @@ def test_a_database_of_a_newer_version_is_refused(migrated, tmp_path):
     with newer.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="newer version"):
-        newer.migrate()
+        migrate(newer)
     newer.close()

@@ -13,7 +13,7 @@ import pytest
 from backend.db.engine import Database
 from backend.interaction.answer import Drawn, draw_one
 from backend.interaction.assignment import Policy
-from backend.interaction.events import Outcome
+from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from backend.db.models import TargetRow
 from backend.interaction.assignment import LABEL_UNKNOWN
+from backend.interaction.submitted import annotation_saved, annotations_deleted
 from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -201,9 +202,9 @@ def test_a_webhook_updates_objects_like_a_request(open_page, database):
     config = LabelConfig.parse(page.config)
     saved = read_annotation(annotation, page.task, {}, config)
     assert saved is not None
-    page.memory.settle(Project.read(page.project), page.task, saved, config)
+    annotation_saved(database, Project.read(page.project), page.task, saved, config)
     assert states(database) == ["submitted"]
-    page.memory.deleted(Project.read(page.project), [7])
+    annotations_deleted(database, Project.read(page.project), [7])
     assert states(database) == ["gone"]
     assert kinds(database) == ["positive_click", "accept", "submit", "delete"]
 
@@ -213,7 +214,7 @@ def test_a_webhook_about_a_task_that_nobody_clicked_on_writes_nothing(open_page,
     annotation = {"id": 7, "result": [], "updated_at": "2026-11-22T13:00:00Z"}
     saved = read_annotation(annotation, 1, {}, None)
     assert saved is not None
-    page.memory.settle(Project(6), 1, saved, LabelConfig.parse(page.config))
+    annotation_saved(database, Project(6), 1, saved, LabelConfig.parse(page.config))
     assert kinds(database) == []
 
 

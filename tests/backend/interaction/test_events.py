@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import EventRow
 from backend.interaction import events
-from backend.interaction.events import Event, Outcome
+from backend.interaction.objects import Event, Outcome
 from backend.label_studio.payloads import Project
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -19,7 +20,7 @@ PROJECT = Project(6, "1795384361")
 @pytest.fixture
 def database(tmp_path):
     fresh = Database(f"sqlite:///{tmp_path}/events.db")
-    fresh.migrate()
+    migrate(fresh)
     yield fresh
     fresh.close()
 

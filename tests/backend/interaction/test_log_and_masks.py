@@ -8,15 +8,17 @@ import pytest
 from sqlalchemy import func, select
 
 from backend.db.models import AnswerRow, EventRow, TargetRow, TaskRow
-from backend.db.packed_mask import PackedMask
-from backend.interaction import store
+from backend.interaction import store, submitted
 from backend.interaction.assignment import Policy
-from backend.interaction.events import Outcome
-from backend.interaction.mask_history import Answer, recognise
+from backend.interaction.mask_history import Answer
+from backend.interaction.objects import Outcome
+from backend.interaction.page_changes import recognise
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
+from backend.interaction.submitted import forget_objects
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
+from backend.label_studio.rle import PackedMask
 
 
 def rows(database):
@@ -179,26 +181,26 @@ def test_old_targets_are_forgotten_but_the_log_stays(open_page, database, clock)
     clock.wait(10 * 24 * 3600)
     other.click(30)
     clock.wait(5 * 24 * 3600)
-    assert page.memory.forget(clock.now) == 1
+    assert forget_objects(database, timedelta(days=14), clock.now) == 1
     assert count(database, TargetRow) == count(database, TaskRow) == count(database, AnswerRow) == 1
     assert len(rows(database)) == 2
 
 
 def test_the_number_of_targets_is_bounded(open_page, database, clock, monkeypatch):
-    monkeypatch.setattr(store, "TARGETS_KEPT", 3)
+    monkeypatch.setattr(submitted, "TARGETS_KEPT", 3)
     page = open_page(auto_accept=True)
     made = [page.click(20).target.id for _ in range(5)]
-    assert page.memory.forget(clock.now) == 2
+    assert forget_objects(database, timedelta(days=14), clock.now) == 2
     with database.read() as connection:
         left = connection.execute(select(TargetRow.id).order_by(TargetRow.id)).scalars().all()
     assert list(left) == made[2:]
 
 
-def test_after_forgetting_a_click_begins_a_new_object(open_page, clock):
+def test_after_forgetting_a_click_begins_a_new_object(open_page, database, clock):
     page = open_page()
     page.click(20)
     clock.wait(15 * 24 * 3600)
-    page.memory.forget(clock.now)
+    forget_objects(database, timedelta(days=14), clock.now)
     turn = page.click(30)
     assert turn.started
     assert len(turn.target.clicks) == 2

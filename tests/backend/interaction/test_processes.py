@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import EventRow, TargetRow, TaskRow
 from backend.interaction.assignment import Policy
-from backend.interaction.events import Outcome
+from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
@@ -79,7 +80,11 @@ def test_processes_that_click_on_one_task_lose_and_mix_nothing(database, open_pa
 @pytest.mark.slow
 def test_processes_that_start_together_migrate_once(tmp_path):
     url = f"sqlite:///{tmp_path}/new.db"
-    code = f"from backend.db.engine import Database; Database({url!r}).migrate()"
+    code = (
+        "from backend.db.engine import Database\n"
+        "from backend.db.migrations import migrate\n"
+        f"migrate(Database({url!r}))"
+    )
     root = Path(__file__).resolve().parents[3]
     started = [
         subprocess.Popen([sys.executable, "-c", code], cwd=root, stderr=subprocess.PIPE)
@@ -125,7 +130,7 @@ def test_what_was_received_survives_kill_9(database, open_page):
 @pytest.mark.slow
 def test_a_child_of_a_forking_server_uses_connections_of_its_own(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/forked.db")
-    database.migrate()
+    migrate(database)
     with database.write():  # a thread of the parent is inside while another one forks
         child = os.fork()
         if child == 0:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from backend.db.engine import Database, lock_samples
-from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job
+from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job, lock_samples
 from backend.jobs import runner as runner_module
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import Job
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
@@ -35,7 +36,7 @@ class Crew:
             data=shared, database_url=database_url, broker_url=broker_url, lease_s=6
         )
         self.database = Database(self.settings.resolved_database_url)
-        self.database.migrate()
+        migrate(self.database)
         self.jobs = Jobs(self.database)
         self.members: list[subprocess.Popen[bytes]] = []
         self.environment: dict[str, str] = {}  # of members, beside what settings say

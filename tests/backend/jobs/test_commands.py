@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from backend.cli.main import app
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import Job
 from backend.errors import BackendError, JobError
 from backend.jobs.lease import Leases
@@ -39,7 +40,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(data: Path) -> Jobs:
     database = Database(Settings(data=data).resolved_database_url)
-    database.migrate()
+    migrate(database)
     project = LabelStudioProject.read(PROJECT)
     Projects(database).remember(SetupRequest(project, "<View/>", "http://studio", "", {}))
     return Jobs(database)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.db.engine import Database, lock_lease
+from backend.db.engine import Database
+from backend.db.models import lock_lease
 from backend.jobs.lease import (
     Lease,
     Leases,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from backend.db.engine import Database, lease_name, lock_lease
-from backend.db.models import Job, LeaseRow
+from backend.db.engine import Database
+from backend.db.models import Job, LeaseRow, lease_name, lock_lease
 from backend.errors import (
     CancelledError,
     DatabaseError,

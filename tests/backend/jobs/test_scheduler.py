@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from backend.db.engine import Database, lease_name, lock_lease
-from backend.db.models import Job, LeaseRow
+from backend.db.engine import Database
+from backend.db.models import Job, LeaseRow, lease_name, lock_lease
 from backend.errors import JobError
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs

@@ -149,7 +149,7 @@ def test_unused_projects_are_limited_and_used_ones_stay(
     monkeypatch.setattr("backend.label_studio.projects._MAX_UNUSED", 10)
     # given a project with labels
     projects.remember(announced(OURS, "https://studio.example"))
-    from backend.db.engine import lock_samples
+    from backend.db.models import lock_samples
 
     with database.write() as connection:
         lock_samples(connection, OURS.key)

@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import Job, Promotion, SampleRow, Version
 from backend.images.loader import Pictures
 from backend.jobs.lease import Leases
@@ -162,7 +163,7 @@ class Site:
         self.settings = settings
         self.host = pictures
         self.database = Database(settings.resolved_database_url)
-        self.database.migrate()
+        migrate(self.database)
         self.jobs = Jobs(self.database)
         self.registry = Registry(self.database, settings)
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from backend.api.service import Service
 from backend.cli.main import app
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models.jobs import SCORING, Job
 from backend.jobs.queue import Jobs
 from backend.label_studio import client
@@ -31,7 +32,7 @@ def own(settings: Settings) -> Iterator[Database]:
     """The database of the settings, with the project connected."""
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
-    database.migrate()
+    migrate(database)
     Projects(database).remember(SetupRequest(Project.read(PROJECT), TRIED_CONFIG, "", "", {}))
     yield database
     database.close()

@@ -29,7 +29,7 @@ from backend.db.models import (
     TaskRow,
     Version,
 )
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 from backend.reports.costs import Costs
 from tests.backend.reports import rows
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 
 
 def event(

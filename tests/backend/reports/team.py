@@ -16,6 +16,7 @@ import numpy as np
 from backend.db.engine import Database
 from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
+from backend.interaction.submitted import forget_objects
 from backend.label_studio import rle
 from backend.reports.queries import Reports
 from backend.settings import Settings
@@ -233,7 +234,7 @@ class Team:
     def forget(self) -> None:
         """Two weeks later."""
         self.clock.wait(15 * 86_400)
-        self.memory.forget(self.clock.now)
+        forget_objects(self.database, timedelta(days=14), self.clock.now)
         for desk in self.desks.values():
             desk.page.save_draft()
 

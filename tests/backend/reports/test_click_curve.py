@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.db.models import EventRow
-from backend.db.packed_mask import PackedMask
+from backend.label_studio.rle import PackedMask
 from backend.reports.click_curve import (
     PromptedObject,
     Region,

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import delete, func, select, text, update
 
 from backend.db.models import AnnotationTimeRow, EventRow, RegionCostRow, ServedMaskRow
+from backend.interaction.submitted import forget_objects
 from backend.reports.costs import Costs
 from backend.reports.queries import Reports
 from backend.reports.records import ReportFilter
@@ -242,7 +243,7 @@ def test_masks_without_costs_and_of_open_objects_stay(team, desk):
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 0
     team.tasks.compute_costs()
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
-    team.memory.forget(now)
+    forget_objects(team.database, timedelta(days=14), now)
     Costs(team.database).forget_masks(timedelta(days=90), now)
     with team.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(ServedMaskRow)).scalar() == 0

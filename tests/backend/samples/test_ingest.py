@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 
 from backend.db.engine import Database
 from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
-from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import EMPTY
+from backend.label_studio.rle import PackedMask
 from backend.samples.ingest import SampleStore
 from tests.backend.samples.studio import (
     PROJECT,

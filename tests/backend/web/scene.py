@@ -30,8 +30,8 @@ from backend.db.models import (
     SampleRow,
     ServedMaskRow,
 )
-from backend.db.packed_mask import PackedMask
 from backend.jobs.presence import note_error
+from backend.label_studio.rle import PackedMask
 from tests.backend.reports import big, rows
 
 KEY = big.PROJECT

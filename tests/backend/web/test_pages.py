@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 
 from backend.api.service import Service
 from backend.app import create_app
-from backend.db.engine import lock_samples
-from backend.db.models import AnnotationRow, SampledProjectRow, TargetRow
+from backend.db.models import AnnotationRow, SampledProjectRow, TargetRow, lock_samples
 from backend.settings import Settings
 from tests.backend.reports.conftest import connect
 from tests.backend.web import scene

@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from backend.api.service import Service
 from backend.db.engine import Database
+from backend.db.migrations import migrate
 from backend.db.models import SampledProjectRow
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
@@ -27,7 +28,7 @@ from tests.backend.programs import kill, start, stop, until
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.resolved_database_url)
-    database.migrate()
+    migrate(database)
     yield database
     database.close()
 

@@ -1,8 +1,7 @@
 """The tables of the first release.
 
-A new database is created from the models and marked with the newest revision
-(``Database.migrate``), so a revision only changes the tables of an earlier release. This first one
-has nothing to change.
+A new database is created from the models and marked with the newest revision, so a revision only
+changes the tables of an earlier release. This first one has nothing to change.
 """
 
 revision = "0001"

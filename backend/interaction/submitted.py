@@ -1,32 +1,110 @@
-"""Masks that an annotator left behind: made, but not accepted before Submit.
+"""What becomes of objects after the clicks: accepted, deleted, left behind, forgotten.
 
-Label Studio stores the key points of such a mask and drops the mask itself; of an object that was
-refined it keeps the mask before. ``DraftSync`` notices that; here the masks are listed, and put
-back into Label Studio as a prediction of their task.
+An annotator may leave a mask behind: made, but not accepted before Submit. Label Studio stores the
+key points of such a mask and drops the mask itself; of an object that was refined it keeps the mask
+before. ``DraftSync`` notices that; here the masks are listed, and put back into Label Studio as a
+prediction of their task.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from backend.db.engine import Database
-from backend.db.models import AnnotationRow, TargetRow
-from backend.errors import JobError
-from backend.interaction.mask_history import read_answers
+from backend.db.models import AnnotationRow, TargetRow, TaskRow
+from backend.errors import DatabaseError, JobError
+from backend.interaction.draft_sync import DraftSync
+from backend.interaction.mask_history import TaskMasks, read_answers
+from backend.interaction.objects import Event, read_task
+from backend.interaction.request import saved_annotation
+from backend.interaction.store import ALL, ATTEMPTS, append_events, write_decision
+from backend.label_studio.annotations import Annotation
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import drawn_mask
+
+# Beyond this number the oldest objects are dropped early: a few GB of masks at the most.
+TARGETS_KEPT = 100_000
 
 _WAITING = and_(
     TargetRow.dropped_by.is_not(None),
     TargetRow.answered_turn > TargetRow.kept_turn,
     TargetRow.answered_turn > TargetRow.put_back_turn,
 )
+
+
+def annotation_saved(
+    database: Database,
+    project: Project,
+    task_id: int,
+    annotation: Annotation,
+    config: LabelConfig,
+    now: datetime | None = None,
+) -> None:
+    """Take over what an annotation says about the objects of its task."""
+    saved = saved_annotation(annotation, config.of_saved(annotation.data))
+    if saved is None:
+        return
+    now = now or datetime.now(UTC)
+    for _ in range(ATTEMPTS):
+        with database.read() as connection:
+            task = read_task(connection, project, task_id, ALL)
+        drafts = DraftSync(task, [saved], "", now, TaskMasks(database))
+        drafts.apply()
+        if write_decision(database, task, drafts.events, "", now):
+            return
+    raise DatabaseError("Too many requests for this task at the same time.")
+
+
+def annotations_deleted(
+    database: Database,
+    project: Project,
+    annotation_ids: Sequence[int],
+    now: datetime | None = None,
+) -> None:
+    """Annotations were deleted, and their masks with them."""
+    now = now or datetime.now(UTC)
+    keys = [f"annotation:{number}" for number in annotation_ids]
+    here = (TargetRow.project == project.key) & TargetRow.saved.in_(keys)
+    here &= TargetRow.state != "gone"
+    tasks = select(TargetRow.task_id).where(here)
+    with database.write() as connection:
+        connection.execute(
+            update(TaskRow)
+            .where(TaskRow.project == project.key, TaskRow.task_id.in_(tasks))
+            .values(revision=TaskRow.revision + 1)
+        )
+        columns = (TargetRow.id, TargetRow.region_id, TargetRow.label)
+        gone = select(TargetRow.task_id, TargetRow.owner, *columns).where(here)
+        for row in connection.execute(gone).all():
+            event = Event("delete", row.id, row.region_id, label=row.label)
+            append_events(connection, project, row.task_id, [(event, row.owner)], now)
+        connection.execute(update(TargetRow).where(here).values(state="gone"))
+        dropped = (TargetRow.project == project.key) & TargetRow.dropped_by.in_(annotation_ids)
+        connection.execute(update(TargetRow).where(dropped).values(dropped_by=None))
+
+
+def forget_objects(database: Database, after: timedelta, now: datetime | None = None) -> int:
+    """Drop objects that are too old or too many; gives their number. The event log stays."""
+    limit = (now or datetime.now(UTC)) - after
+    with database.write() as connection:
+        old = delete(TargetRow).where(TargetRow.updated_at < limit)
+        dropped = connection.execute(old).rowcount
+        count = connection.execute(select(func.count()).select_from(TargetRow)).scalar_one()
+        surplus = max(0, count - TARGETS_KEPT)
+        if surplus:
+            oldest = select(TargetRow.id).order_by(TargetRow.updated_at).limit(surplus)
+            connection.execute(delete(TargetRow).where(TargetRow.id.in_(oldest)))
+        of_task = (TargetRow.project == TaskRow.project) & (TargetRow.task_id == TaskRow.task_id)
+        connection.execute(
+            delete(TaskRow).where(TaskRow.updated_at < limit, ~exists().where(of_task))
+        )
+    return dropped + surplus
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
-from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
 from backend.interaction.request import Turn
+from backend.interaction.submitted import DroppedMasks, annotations_deleted, dropped_masks, put_back
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -265,7 +265,7 @@ def test_a_later_version_with_the_mask_takes_it_off_the_list(
 def test_a_deleted_annotation_is_not_listed(open_page: OpenPage, database: Database) -> None:
     page = open_page()
     drop(page)
-    page.memory.deleted(Project.read(page.project), [page.annotations[0]["id"]])
+    annotations_deleted(database, Project.read(page.project), [page.annotations[0]["id"]])
     assert listed(page, database) == []
 
 

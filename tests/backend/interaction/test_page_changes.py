@@ -4,7 +4,7 @@ import numpy as np
 from sqlalchemy import select
 
 from backend.db.models import EventRow
-from backend.interaction.manual_edits import ManualEdits
+from backend.interaction.mask_history import ManualEdits
 from backend.interaction.objects import Click
 
 WIDTH, HEIGHT = 64, 48
