@@ -189,7 +189,7 @@ class Settings(BaseSettings):
 
     @property
     def refine_labels(self) -> dict[str, str]:
-        """The labels of the last object, as ``LabelConfig.parse`` takes them."""
+        """The labels of the last object, as ``parse_config`` takes them."""
         return {"add_label": self.refine_positive_label, "remove_label": self.refine_negative_label}
 
     @property

@@ -25,7 +25,8 @@ from backend.interaction.assignment import Policy
 from backend.interaction.click import Predict
 from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.host import read_address
 from backend.label_studio.payloads import (
     START_TRAINING,
@@ -118,7 +119,7 @@ class Service:
             changed=self._another_serves,
         )
         self._read_config: Callable[[str], LabelConfig] = partial(
-            LabelConfig.parse, **settings.refine_labels
+            parse_config, **settings.refine_labels
         )
         self.predict = Predict(
             settings,

@@ -17,7 +17,7 @@ from backend.demo.team import LABEL, Team, ring_picture
 from backend.errors import DemoError
 from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.projects import project_key
 from backend.registry.versions import Registry
 from backend.reports.output import json_text, render, write_text
@@ -61,7 +61,7 @@ class Loop:
         self._say = say
         self._registry = Registry.open(settings)
         self._database = self._registry.database
-        image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
+        image = parse_config(studio.project(project)["label_config"]).images[0]
         backend = int(studio.ml_backends(project)[0]["id"])
         self._team = Team(studio, project, backend, image)
 

@@ -29,7 +29,7 @@ from backend.demo.scenes import (
 from backend.demo.team import LABEL
 from backend.errors import DemoError
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.diagnostics import Diagnostics
 from backend.label_studio.probe import BackendProbe
@@ -145,7 +145,7 @@ class Show:
             (tasks[photograph],) = studio.upload(project, photograph.file, photograph.content())
         self._say(f"Imported {len(tasks)} photographs")
         self._connect(running, project)
-        image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
+        image = parse_config(studio.project(project)["label_config"]).images[0]
         backend = int(studio.ml_backends(project)[0]["id"])
         for old in self._folder.glob("*.png"):
             old.unlink()

@@ -34,7 +34,8 @@ from backend.interaction.objects import Click, Outcome
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
-from backend.label_studio.config import LabelConfig, status_control
+from backend.label_studio.config import status_control
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics

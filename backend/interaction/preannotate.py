@@ -32,8 +32,7 @@ from backend.errors import (
 from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.answer import LEAST_CONFIDENCE, SAME_OBJECT_IOU
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.label_studio.config import LabelConfig
-from backend.label_studio.controls import BrushControl, ImageControls, Label
+from backend.label_studio.controls import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.regions import drawn_mask
 from backend.metrics import Metrics

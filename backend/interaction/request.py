@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from backend.interaction.mask_history import ManualEdits
 from backend.interaction.objects import Click, Target
 from backend.label_studio.annotations import Annotation
-from backend.label_studio.config import LabelConfig
-from backend.label_studio.controls import BrushControl, ClickControl, ImageControls, Label
+from backend.label_studio.controls import (
+    BrushControl,
+    ClickControl,
+    ImageControls,
+    Label,
+    LabelConfig,
+)
 from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
 from backend.label_studio.rle import PackedMask

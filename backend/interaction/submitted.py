@@ -24,7 +24,7 @@ from backend.interaction.request import saved_annotation
 from backend.interaction.store import ALL, ATTEMPTS, append_events, write_decision
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import drawn_mask
 

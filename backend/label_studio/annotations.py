@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from backend.errors import RequestError
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import Project, WebhookRequest, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
 from backend.label_studio.rle import PackedMask

@@ -1,40 +1,39 @@
 """Reads a project's labeling config: which control gets the mask, which one is a click.
 
-The config comes over the network: it is parsed without entities and without a document type.
-Admins choose the names, so everything is found by tags, attributes and the links between them;
-``controls`` holds what they say.
+Admins choose the names, so everything is found by tags, attributes and the links between them.
+``config_xml`` reads the tags; ``controls`` holds what they say.
 """
 
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from cachetools import LRUCache, cached
 
 from backend.errors import LabelConfigError
+from backend.label_studio.config_xml import (
+    MAX_TAGS,
+    labels_of,
+    linked_tags,
+    repeated,
+    tags_by_target,
+    targets_of,
+    tree_of,
+)
 from backend.label_studio.controls import (
     DEFAULT_PHRASE_KEY,
-    MAX_TAGS,
     BrushControl,
     ClickControl,
     ClickLabel,
     ImageControls,
     Label,
+    LabelConfig,
     Role,
     Tool,
-    labels_of,
-    linked_tags,
     normal_form,
     object_classes,
-    repeat_lengths,
-    repeated,
-    tags_by_target,
-    targets_of,
-    tree_of,
 )
 from backend.label_studio.turns import Turns
 from backend.settings import MIB
@@ -68,56 +67,6 @@ _Classes = Sequence[tuple[BrushControl, Label]]
 _ReadLabels = Callable[[tuple[Label, ...], list[str]], tuple[ClickLabel, ...]]
 
 
-@dataclass(frozen=True)
-class LabelConfig:
-    """A labeling config that this backend can work with."""
-
-    images: tuple[ImageControls, ...]
-    warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
-    # Where a Repeater makes controls depend on a task's data: what it was parsed from, variables.
-    template: tuple[str, tuple[str, str], tuple[str, ...]] | None = None
-    size: int = field(default=0, compare=False)  # bytes in memory, roughly
-
-    @classmethod
-    def parse(
-        cls, xml: str, *, add_label: str = ADD_LABEL, remove_label: str = REMOVE_LABEL
-    ) -> "LabelConfig":
-        """Read a config, with a cache; of a Repeater, the first repetition.
-
-        Raises:
-            LabelConfigError, TooManyError: with a sentence for the admin.
-        """
-        return _parse(xml, (add_label, remove_label), None)
-
-    def of(self, data: object) -> "LabelConfig":
-        """The config for a task with this data: itself, unless it has a Repeater."""
-        if self.template is None or not isinstance(data, Mapping):
-            return self
-        xml, refine, variables = self.template
-        lengths = repeat_lengths(variables, data)
-        return _parse(xml, refine, lengths) if any(lengths) else self
-
-    def of_saved(self, data: object) -> "LabelConfig":
-        """The same for what is saved on a task: of more pages than can be read, the first."""
-        try:
-            return self.of(data)
-        except LabelConfigError:
-            return self
-
-    def images_of(self, data: Mapping[str, Any]) -> tuple[ImageControls, ...]:
-        """The images that a task with this data has; all of them where it has none."""
-        images = self.of(data).images
-        return tuple(image for image in images if image.address(data)) or images
-
-    def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
-        """The image that a control works on."""
-        for image in self.images:
-            named = [*(b.name for b in image.brushes), *(c.name for c in image.prompts)]
-            if control in (*named, image.phrase, image.status) and to_name in (None, image.name):
-                return image
-        return None
-
-
 def status_control(xml: str) -> tuple[str, str]:
     """Names of the status line and its image in a config that this backend refuses, to say why;
     two empty ones where it has none."""
@@ -139,7 +88,21 @@ def status_control(xml: str) -> tuple[str, str]:
     LRUCache[Hashable, LabelConfig](_KEPT_BYTES, attrgetter("size")),
     condition=threading.Condition(),
 )
-def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
+def parse_config(
+    xml: str,
+    *,
+    add_label: str = ADD_LABEL,
+    remove_label: str = REMOVE_LABEL,
+    lengths: tuple[int, ...] | None = None,
+) -> LabelConfig:
+    """Read a config, with a cache.
+
+    lengths: how often each Repeater repeats its content; None: once.
+
+    Raises:
+        LabelConfigError, TooManyError: with a sentence for the admin.
+    """
+    refine = add_label, remove_label
     if len(xml) * max(lengths or (1,)) < _LONG:
         return _parsed(xml, refine, lengths)
     with _turns.take("long labeling configs that are new to this server"):
@@ -192,8 +155,9 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
         warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
     size = len(xml) + _TAG_BYTES * (links + len(tags))
     size += sum(len(value) for tag in tags for value in tag.attrib.values())
-    template = (xml, refine, variables) if variables else None
-    return LabelConfig(images, tuple(warnings), template, size)
+    add, remove = refine
+    again = partial(parse_config, xml, add_label=add, remove_label=remove) if variables else None
+    return LabelConfig(images, tuple(warnings), variables, again, size)
 
 
 def _links(linked: Mapping[str, list[Element]]) -> int:

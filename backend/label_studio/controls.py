@@ -1,103 +1,31 @@
-"""What a labeling config says about a picture: the controls that take masks, clicks and phrases.
-
-`tree_of` and `linked_tags` read the config, `resolved` and `text_of` a task's data, as Label
-Studio's page reads them.
+"""What a labeling config says: the controls of each image that take masks, clicks and phrases.
 
 An attribute may hold variables: ``$image``, ``$pic.url``, ``$pics[0]``, or several within a text,
-as ``https://host/$folder/$file``. A ``<Repeater on="$pages">`` repeats its content once for each
-entry of a list, with the entry's number in place of ``{{idx}}`` in names and variables.
+as ``https://host/$folder/$file``. ``resolved`` and ``text_of`` fill in a task's data, as Label
+Studio's page does.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import Any, Literal, TypeVar
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
 
 from backend.errors import LabelConfigError
 
-# A thousand classes with colours, for brushes and for key points, have some 150,000.
-_MAX_CHARACTERS = 500_000
-_MAX_DEPTH = 200
-# What the page shows and controls work on.
-_OBJECTS = frozenset(
-    ["image", "table", "timeseries", "audio", "video", "paragraphs", "list", "pdf"]
-)
-_VARIABLE = re.compile(r"\$[\w[\].{}]+", re.ASCII)
+VARIABLE = re.compile(r"\$[\w[\].{}]+", re.ASCII)
 _STEP = re.compile(r"[^.[\]]+")
-# A document of more pages is cut off, so that a task cannot make the config endless.
-_MAX_REPEATS = 200
-# Of a config and of what a Repeater makes of it. Some data sets have 1,200 classes; each class
-# stands in the config for brushes and for key points.
-MAX_TAGS = 12_000
-_MAX_REPEATED = 4_000_000
 # Characters of a task's data in one text: a long value may be asked for again and again.
 _MAX_FILLED_IN = 8 << 20
-_INDEX = "{{idx}}"
-
-
-def linked_tags(root: Element) -> list[Element]:
-    """All tags. Where the page shows one thing only, controls without a toName work on that."""
-    tags = list(root.iter())
-    shown = [tag.get("name", "") for tag in tags if tag.tag in _OBJECTS and tag.get("name")]
-    if len(shown) == 1:
-        for tag in tags:
-            if tag.get("name") and tag.tag not in _OBJECTS:
-                tag.attrib.setdefault("toname", shown[0])
-    return tags
-
-
-class _Builder(TreeBuilder):
-    """Reads tags as the page does: names without regard to case, and a text as the value.
-
-    Refuses document types, which could define entities, and excessive depth.
-    """
-
-    depth = 0
-
-    def doctype(self, *_: object) -> None:
-        raise LabelConfigError("The labeling config has a document type, which is not allowed.")
-
-    def start(self, tag: str, attributes: dict[str, str], /) -> Element:
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
-        return super().start(
-            tag.lower(), {name.lower(): value for name, value in attributes.items()}
-        )
-
-    def end(self, tag: str, /) -> Element:
-        self.depth -= 1
-        element = super().end(tag.lower())
-        if not len(element) and element.text and element.text.strip():
-            element.set("value", escape(element.text.strip(), quote=False))
-        return element
-
-
-def tree_of(xml: str) -> Element:
-    """A labeling config's tags, names in lower case. Raises LabelConfigError."""
-    if len(xml) > _MAX_CHARACTERS:
-        raise LabelConfigError(
-            f"The labeling config is longer than {_MAX_CHARACTERS:,} characters."
-        )
-    if not xml.strip():
-        raise LabelConfigError("The labeling config is empty.")
-    # This is text already, so the encoding that it declares does not matter.
-    parser = XMLParser(target=_Builder(), encoding="utf-8")
-    try:
-        return fromstring(xml.strip().encode("utf-8", "replace"), parser)
-    except (ParseError, ValueError) as error:
-        raise LabelConfigError(f"The labeling config is not valid XML: {error}.") from None
+# A document of more pages is cut off, so that a task cannot make the config endless.
+_MAX_REPEATS = 200
 
 
 def resolved(text: str, data: Mapping[str, Any]) -> Any:
     """The value of an attribute: the data's own value for a single variable, otherwise the text
     with all variables filled in. Missing data reads as ''."""
-    if _VARIABLE.fullmatch(text):
+    if VARIABLE.fullmatch(text):
         value = _looked_up(text[1:], data)
         return "" if value is None else value
     left = _MAX_FILLED_IN
@@ -108,7 +36,7 @@ def resolved(text: str, data: Mapping[str, Any]) -> Any:
         left -= len(written)
         return written
 
-    return _VARIABLE.sub(filled_in, text)
+    return VARIABLE.sub(filled_in, text)
 
 
 def text_of(text: str, data: Mapping[str, Any]) -> str:
@@ -117,55 +45,6 @@ def text_of(text: str, data: Mapping[str, Any]) -> str:
     if isinstance(value, list):
         value = next(iter(value), "")
     return value if isinstance(value, str) else ""
-
-
-def repeat_lengths(variables: Sequence[str], data: Mapping[str, Any]) -> tuple[int, ...]:
-    """How often each Repeater of a config, with this variable, repeats its content for a task."""
-    lengths = []
-    for variable in variables:
-        value = resolved(variable, data)
-        lengths.append(min(len(value), _MAX_REPEATS) if isinstance(value, list) else 0)
-    return tuple(lengths)
-
-
-def repeated(root: Element, lengths: Sequence[int]) -> Element:
-    """A copy of the config with the content of each Repeater repeated.
-
-    Raises:
-        LabelConfigError: a Repeater within another one, or one without a variable.
-    """
-    for tag in root.iter("repeater"):
-        if any(inner is not tag for inner in tag.iter("repeater")):
-            raise LabelConfigError("The labeling config has a <Repeater> within another one.")
-        if not _VARIABLE.fullmatch(tag.get("on", "").strip()):
-            raise LabelConfigError(
-                'A <Repeater> of the labeling config has no variable in "on", as in on="$pages".'
-            )
-    root = deepcopy(root)
-    repeaters = list(zip(list(root.iter("repeater")), lengths, strict=True))
-    tags = characters = 0
-    for tag, length in repeaters:
-        inner = list(tag.iter())
-        tags += length * len(inner)
-        written = sum(len(value) for part in inner for value in part.attrib.values())
-        characters += length * written
-    if tags > MAX_TAGS or characters > _MAX_REPEATED:
-        raise LabelConfigError(
-            "The labeling config's <Repeater> makes more of the task's data than a page can show."
-        )
-    for tag, length in repeaters:
-        index = tag.get("indexflag") or _INDEX
-        tag[:] = [_numbered(child, index, str(number)) for number in range(length) for child in tag]
-        tag.tag = "view"
-    return root
-
-
-def _numbered(tag: Element, index: str, number: str) -> Element:
-    copy = deepcopy(tag)
-    for part in copy.iter():
-        for name, value in part.attrib.items():
-            part.set(name, value.replace(index, number))
-    return copy
 
 
 def _looked_up(path: str, data: Mapping[str, Any]) -> Any:
@@ -336,42 +215,53 @@ class ImageControls:
         return text_of(f"${self.phrase_key}", data).strip()
 
 
-def labels_of(tag: Element) -> tuple[Label, ...]:
-    """The labels of a control, each once; those without a value are left out. One that shows what
-    another one is called is called by its alias, as in results."""
-    labels: dict[str, Label] = {}
-    children = list(tag.iter("label"))
-    aliases = {child.get("alias", "").strip() for child in children}
-    for child in children:
-        shown, alias = child.get("value", ""), child.get("alias", "")
-        written = alias if alias.strip() else shown
-        value, alias = shown.strip(), alias.strip()
-        again = labels.get(value)
-        if alias not in ("", value) and (value in aliases or (again and again.alias != alias)):
-            value = alias if value else ""
-        if value:
-            label = Label(
-                value,
-                alias,
-                written if written != written.strip() else "",
-                child.get("hotkey", "").strip(),
-                "" if value == shown.strip() else shown.strip(),
-            )
-            labels.setdefault(label.value, label)
-    return tuple(labels.values())
+@dataclass(frozen=True)
+class LabelConfig:
+    """A labeling config that this backend can work with (``config.parse_config``)."""
+
+    images: tuple[ImageControls, ...]
+    warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
+    # Of its Repeaters, which make controls depend on a task's data; and the config where each of
+    # them repeats its content this often.
+    variables: tuple[str, ...] = ()
+    repeated: Callable[..., "LabelConfig"] | None = field(default=None, compare=False)
+    size: int = field(default=0, compare=False)  # bytes in memory, roughly
+
+    def of(self, data: object) -> "LabelConfig":
+        """The config for a task with this data: itself, unless it has a Repeater."""
+        if self.repeated is None or not isinstance(data, Mapping):
+            return self
+        lengths = repeat_lengths(self.variables, data)
+        return self.repeated(lengths=lengths) if any(lengths) else self
+
+    def of_saved(self, data: object) -> "LabelConfig":
+        """The same for what is saved on a task: of more pages than can be read, the first."""
+        try:
+            return self.of(data)
+        except LabelConfigError:
+            return self
+
+    def images_of(self, data: Mapping[str, Any]) -> tuple[ImageControls, ...]:
+        """The images that a task with this data has; all of them where it has none."""
+        images = self.of(data).images
+        return tuple(image for image in images if image.address(data)) or images
+
+    def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
+        """The image that a control works on."""
+        for image in self.images:
+            named = [*(b.name for b in image.brushes), *(c.name for c in image.prompts)]
+            if control in (*named, image.phrase, image.status) and to_name in (None, image.name):
+                return image
+        return None
 
 
-def tags_by_target(tags: list[Element]) -> dict[str, list[Element]]:
-    """The named tags that work on each name."""
-    linked: dict[str, list[Element]] = {}
-    for tag in tags:
-        for target in dict.fromkeys(targets_of(tag)) if tag.get("name") else ():
-            linked.setdefault(target, []).append(tag)
-    return linked
-
-
-def targets_of(tag: Element) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tag.get("toname", "").split(",") if part.strip())
+def repeat_lengths(variables: Sequence[str], data: Mapping[str, Any]) -> tuple[int, ...]:
+    """How often each Repeater of a config, with this variable, repeats its content for a task."""
+    lengths = []
+    for variable in variables:
+        value = resolved(variable, data)
+        lengths.append(min(len(value), _MAX_REPEATS) if isinstance(value, list) else 0)
+    return tuple(lengths)
 
 
 def object_classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.credentials import (
     SECRET_HEADER,
     backend_login,
@@ -162,7 +163,7 @@ class Diagnostics:
 
     def _check_config(self) -> Iterator[Finding]:
         try:
-            self._config = LabelConfig.parse(
+            self._config = parse_config(
                 self._project.get("label_config", ""), **self._settings.refine_labels
             )
         except LabelConfigError as error:

@@ -21,7 +21,7 @@ from backend.db.models import Job, ScoreRow
 from backend.errors import JobError, LabelStudioError
 from backend.jobs.progress import Progress
 from backend.label_studio.client import with_retries
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
 from backend.label_studio.projects import LabelStudioHosts, Projects
@@ -161,7 +161,7 @@ class _Run:
         )
         if not todo:
             return
-        config = LabelConfig.parse(label_config, **self._settings.refine_labels)
+        config = parse_config(label_config, **self._settings.refine_labels)
         registry = self._registry
         serving = self._version, registry.serves(EVERYONE), registry.base_name
         folders = [registry.folder(version) for version in dict.fromkeys(serving)]

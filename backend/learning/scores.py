@@ -30,8 +30,7 @@ from backend.images.embeddings import Embeddings, TaskPicture
 from backend.images.loader import Pictures
 from backend.interaction.preannotate import Preannotation
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
-from backend.label_studio.controls import ImageControls
+from backend.label_studio.controls import ImageControls, LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.projects import LabelStudioHosts

@@ -31,7 +31,8 @@ from backend.db.models import (
     same_annotation,
 )
 from backend.errors import LabelConfigError
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
+from backend.label_studio.controls import LabelConfig
 from backend.samples.image_check import LabeledPicture, State
 from training.data.sample import SampleObject, Side, side
 
@@ -160,7 +161,7 @@ def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str |
 
 def _config(xml: str) -> LabelConfig | None:
     try:
-        return LabelConfig.parse(xml)
+        return parse_config(xml)
     except LabelConfigError:
         return None
 

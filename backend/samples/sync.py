@@ -32,7 +32,7 @@ from backend.db.models import ProjectRow, SampledProjectRow, lock_samples
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.annotations import Annotation, read_annotation
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import Project, moment
 from backend.label_studio.projects import LabelStudioHosts
 from backend.samples.ingest import SampleStore

@@ -20,7 +20,8 @@ from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
 from backend.label_studio.annotations import DELETED, LabelChange, read_label_change
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import (
     START_TRAINING,
     Project,
@@ -119,7 +120,7 @@ class Tasks:
         self._database.close()
 
     def _config(self, xml: str) -> LabelConfig:
-        return LabelConfig.parse(xml, **self._settings.refine_labels)
+        return parse_config(xml, **self._settings.refine_labels)
 
     def _process(self, delivery: Delivery) -> None:
         hook = parse_webhook(parse_json(delivery.body))

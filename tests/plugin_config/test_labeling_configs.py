@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.controls import ImageControls
 
 CONFIGS = Path(__file__).resolve().parents[2] / "plugin_config"
@@ -14,13 +14,13 @@ READY = sorted(CONFIGS.glob("*.xml"))
 
 def controls(path: Path) -> ImageControls:
     """The only image of a config and what points to it."""
-    (image,) = LabelConfig.parse(path.read_text(encoding="utf-8")).images
+    (image,) = parse_config(path.read_text(encoding="utf-8")).images
     return image
 
 
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
 def test_a_shipped_config_leaves_nothing_to_warn_of(path: Path) -> None:
-    config = LabelConfig.parse(path.read_text(encoding="utf-8"))
+    config = parse_config(path.read_text(encoding="utf-8"))
     assert config.warnings == ()
     assert controls(path).status == "status"
 

@@ -20,7 +20,7 @@ from backend.demo.scenes import (
 )
 from backend.demo.show import table
 from backend.errors import DemoError
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 
 CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
 
@@ -99,7 +99,7 @@ def test_photographs_come_without_a_download() -> None:
 
 
 def test_the_shipped_config_has_the_photographs_classes() -> None:
-    image = LabelConfig.parse(CONFIG.read_text()).images[0]
+    image = parse_config(CONFIG.read_text()).images[0]
     brushes = {label.value for _, label in image.labels}
     clicks = {label.label.value for control in image.clicks for label in control.labels}
     assert {photograph.label for photograph in PHOTOGRAPHS} <= brushes & clicks

@@ -17,7 +17,7 @@ from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from backend.label_studio.regions import parse_result
 
@@ -237,7 +237,7 @@ class Page:
         """Ask, and show the answer; ``lost``: it never reaches the page."""
         self.sent = items or self.sent
         request = parse_predict(json.loads(json.dumps(self.body(items))))
-        config = LabelConfig.parse(request.label_config)
+        config = parse_config(request.label_config)
         turn = self.last = self.memory.receive(
             Interaction.read(request, config, self.clock.now),
             touches=self._touches,

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow
 from backend.interaction.request import read_box
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.regions import parse_result
 
 CONFIG = """<View>
@@ -136,7 +136,7 @@ def test_a_phrase_and_a_box_are_one_object(page):
 
 def read(item):
     (region,) = parse_result([item])
-    control = LabelConfig.parse(CONFIG).images[0].click("box")
+    control = parse_config(CONFIG).images[0].click("box")
     return read_box(region, control)
 
 
@@ -169,7 +169,7 @@ def test_a_box_without_an_area_is_left_out_and_said(page, size):
 )
 def test_rectangles_are_prompts_unless_they_are_labels_of_their_own(more, label, prompts):
     rectangles = f'<RectangleLabels name="r" toName="i"{more}><Label value="{label}"/>'
-    config = LabelConfig.parse(
+    config = parse_config(
         '<View><Image name="i" value="$i"/>'
         '<BrushLabels name="b" toName="i"><Label value="Cat"/></BrushLabels>'
         f"{rectangles}</RectangleLabels></View>"

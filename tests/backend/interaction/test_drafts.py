@@ -10,7 +10,7 @@ from backend.db.models import TargetRow
 from backend.interaction.assignment import LABEL_UNKNOWN
 from backend.interaction.submitted import annotation_saved, annotations_deleted
 from backend.label_studio.annotations import read_annotation
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import Project
 from tests.backend.databases import kinds
 
@@ -199,7 +199,7 @@ def test_a_webhook_updates_objects_like_a_request(open_page, database):
         "updated_at": "2026-11-22T13:00:00Z",
         "draft_created_at": created,
     }
-    config = LabelConfig.parse(page.config)
+    config = parse_config(page.config)
     saved = read_annotation(annotation, page.task, {}, config)
     assert saved is not None
     annotation_saved(database, Project.read(page.project), page.task, saved, config)
@@ -214,7 +214,7 @@ def test_a_webhook_about_a_task_that_nobody_clicked_on_writes_nothing(open_page,
     annotation = {"id": 7, "result": [], "updated_at": "2026-11-22T13:00:00Z"}
     saved = read_annotation(annotation, 1, {}, None)
     assert saved is not None
-    annotation_saved(database, Project(6), 1, saved, LabelConfig.parse(page.config))
+    annotation_saved(database, Project(6), 1, saved, parse_config(page.config))
     assert kinds(database) == []
 
 

@@ -16,7 +16,7 @@ from backend.interaction.page_changes import recognise
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.interaction.submitted import forget_objects
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from backend.label_studio.rle import PackedMask
 
@@ -98,7 +98,7 @@ def test_what_was_received_is_logged_before_it_is_answered(open_page, database, 
     page = open_page()
     page.make_point(20)
     request = parse_predict(page.body(list(page.points.values())))
-    config = LabelConfig.parse(page.config)
+    config = parse_config(page.config)
     page.memory.receive(Interaction.read(request, config, clock.now))
     (row,) = rows(database)
     assert (row.kind, row.answered_at) == ("positive_click", None)
@@ -129,7 +129,7 @@ def test_clicks_that_belong_to_nothing_are_logged_without_a_target(open_page, da
 
 def test_a_late_answer_never_overwrites_a_later_one(open_page, database, clock):
     page = open_page()
-    config = LabelConfig.parse(page.config)
+    config = parse_config(page.config)
 
     def receive():
         request = parse_predict(page.body(list(page.points.values())))
@@ -150,7 +150,7 @@ def test_an_empty_mask_leaves_the_one_that_the_page_shows(open_page, database):
     page = open_page(auto_accept=True)
     page.click(20)
     request = parse_predict(page.body([page.points[page.make_point(80, "- last object")]]))
-    config = LabelConfig.parse(page.config)
+    config = parse_config(page.config)
     turn = page.memory.receive(Interaction.read(request, config, page.clock.now))
     page.memory.record(turn, Outcome(np.zeros((48, 64), bool)), now=page.clock.now)
     again = page.click(60, "+ last object")

@@ -8,7 +8,7 @@ import pytest
 
 from backend.api.service import Service
 from backend.label_studio.annotations import read_annotation
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.regions import drawn_mask, parse_result
 
 CONFIG = """<View>
@@ -68,7 +68,7 @@ def test_an_outline_is_refined_under_its_own_id(service: Service, page: Any, pic
 
 
 def cat_of(mask: np.ndarray) -> list[dict[str, Any]]:
-    (image,) = LabelConfig.parse(CONFIG).images
+    (image,) = parse_config(CONFIG).images
     control, label = next(entry for entry in image.labels if entry[1].value == "Cat")
     drawn = drawn_mask(
         "pc-1", mask, brush=control, to_name="image", label=label, score=0.9, tolerance=0.5
@@ -86,7 +86,7 @@ def test_parts_of_an_outline_are_one_accepted_label() -> None:
     assert [item["id"] for item in items] == ["pc-1", "pc-1~2"]
     raw = {"id": 3, "updated_at": "2026-11-28T10:00:00Z", "result": items}
     # when it is read
-    annotation = read_annotation(raw, 7, {"image": "/a.png"}, LabelConfig.parse(CONFIG))
+    annotation = read_annotation(raw, 7, {"image": "/a.png"}, parse_config(CONFIG))
     # then there is one mask with both parts
     assert annotation is not None
     ((region, packed, area),), left_out = annotation.decode_masks()

@@ -18,7 +18,7 @@ from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 
 
@@ -44,7 +44,7 @@ def body(points, config):
 def click_many(url, name, config, go):
     """In a process of its own: forty clicks that accumulate, as with Auto-Accept off."""
     memory = InteractionStore(Database(url), Policy())
-    parsed, points = LabelConfig.parse(config), []
+    parsed, points = parse_config(config), []
     go.wait()
     for number in range(40):
         points.append(point(f"{name}{number}", number))
@@ -101,7 +101,7 @@ def receive_and_hang(url, config, ready):
     """In a process of its own: receives a click and never answers it."""
     memory = InteractionStore(Database(url), Policy())
     request = parse_predict(body([point("k1", 20)], config))
-    memory.receive(Interaction.read(request, LabelConfig.parse(config)))
+    memory.receive(Interaction.read(request, parse_config(config)))
     ready.set()
     time.sleep(60)
 
@@ -122,7 +122,7 @@ def test_what_was_received_survives_kill_9(database, open_page):
     assert (row.click_id, row.answered_at) == ("k1", None)
     memory = InteractionStore(database, Policy())
     request = parse_predict(body([point("k1", 20), point("k2", 30)], config))
-    turn = memory.receive(Interaction.read(request, LabelConfig.parse(config)))
+    turn = memory.receive(Interaction.read(request, parse_config(config)))
     assert not turn.started
     assert [click.id for click in turn.target.clicks] == ["k1", "k2"]
 

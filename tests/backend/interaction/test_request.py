@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backend.errors import RequestError
 from backend.interaction.request import Interaction
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from tests.backend.label_studio.test_payloads import JSON, asked, payload
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 22, 23, tzinfo=UTC)
 
 def read(body):
     request = parse_predict(body)
-    return Interaction.read(request, LabelConfig.parse(request.label_config), NOW)
+    return Interaction.read(request, parse_config(request.label_config), NOW)
 
 
 def click(**changes):
@@ -152,7 +152,7 @@ def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
 
 
 def test_a_key_point_takes_its_label_from_a_second_item():
-    config = LabelConfig.parse(
+    config = parse_config(
         '<View><Image name="image" value="$image"/><Labels name="tag" toName="image">'
         '<Label value="Cat"/><Label value="Dog"/></Labels><Brush name="mask" toName="image"/>'
         '<KeyPoint name="dots" toName="image" smart="true"/></View>'

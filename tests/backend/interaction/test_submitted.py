@@ -10,7 +10,7 @@ from backend.errors import JobError, LabelStudioError
 from backend.interaction.request import Turn
 from backend.interaction.submitted import DroppedMasks, annotations_deleted, dropped_masks, put_back
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import parse_result
 from tests.backend.interaction.conftest import OpenPage, Page, drawn
@@ -41,7 +41,7 @@ def listed(page: Page, database: Database) -> list[DroppedMasks]:
 
 def back(page: Page, database: Database, studio: Studio) -> int:
     project, annotation = Project.read(page.project), page.annotations[-1]["id"]
-    config = LabelConfig.parse(page.config)
+    config = parse_config(page.config)
     label_studio = cast("LabelStudio", studio)
     return put_back(database, label_studio, config, project, TASK, annotation, tolerance=0.5)
 

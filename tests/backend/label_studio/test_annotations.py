@@ -14,7 +14,7 @@ from backend.label_studio.annotations import (
     read_annotation,
     read_label_change,
 )
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import parse_webhook
 from backend.label_studio.regions import drawn_mask, parse_result, saved_masks
@@ -25,12 +25,12 @@ PICTURE = "/data/upload/1/5c0f86f3-up1.png"
 
 def read(body: dict[str, Any]) -> Any:
     hook = parse_webhook(body)
-    return read_label_change(hook, LabelConfig.parse(hook.label_config))
+    return read_label_change(hook, parse_config(hook.label_config))
 
 
 def the_one(result: list[Any], **changes: Any) -> Annotation:
     raw = {"id": 7, "updated_at": START.isoformat(), "result": result, **changes}
-    annotation = read_annotation(raw, 3, {"image": PICTURE}, LabelConfig.parse(CONFIG))
+    annotation = read_annotation(raw, 3, {"image": PICTURE}, parse_config(CONFIG))
     assert annotation is not None
     return annotation
 

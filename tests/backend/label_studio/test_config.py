@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import LabelConfigError
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -13,7 +13,7 @@ REFINE = Settings(refine_positive_label="Mehr", refine_negative_label="weniger")
 
 
 def parse(*tags, **names):
-    return LabelConfig.parse(f"<View>{''.join(tags)}</View>", **names)
+    return parse_config(f"<View>{''.join(tags)}</View>", **names)
 
 
 def tag(kind, name, *labels, image="image", more=""):
@@ -34,7 +34,7 @@ STATUS = '<TextArea name="status" toName="image" editable="false" smart="false"/
 
 
 def test_the_tried_config():
-    config = LabelConfig.parse((PAYLOADS / "tried_label_config.xml").read_text())
+    config = parse_config((PAYLOADS / "tried_label_config.xml").read_text())
     (image,) = config.images
     assert (image.name, image.value, image.phrase, image.status) == (
         "image",
@@ -48,7 +48,7 @@ def test_the_tried_config():
 
 
 def test_the_recorded_config_lacks_a_status_line():
-    config = LabelConfig.parse((PAYLOADS / "recorded_label_config.xml").read_text())
+    config = parse_config((PAYLOADS / "recorded_label_config.xml").read_text())
     assert config.images[0].phrase == "phrase"
     assert not config.images[0].refines
     assert len(config.warnings) == 1
@@ -253,7 +253,7 @@ def test_the_address_of_the_picture(value, data, address):
 
 def test_a_declaration_and_other_scripts_are_fine():
     xml = f'<?xml version="1.0" encoding="latin-1"?><View>{IMAGE}{BRUSH}</View>'
-    assert LabelConfig.parse(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
+    assert parse_config(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_labels_from_task_data_are_warned_of():
 
 def test_a_config_is_read_once():
     xml = f"<View>{IMAGE}{BRUSH}</View>"
-    assert LabelConfig.parse(xml) is LabelConfig.parse(xml)
+    assert parse_config(xml) is parse_config(xml)
 
 
 def test_a_magic_wand_takes_masks_that_no_brush_takes():
@@ -310,9 +310,9 @@ def test_a_magic_wand_takes_masks_that_no_brush_takes():
     clicks = '<KeyPoint name="dots" toName="image" smart="true"/>'
     image = '<Image name="image" value="$image"/>'
 
-    (alone,) = LabelConfig.parse(f"<View>{image}{wand}{names}{clicks}</View>").images[0].brushes
+    (alone,) = parse_config(f"<View>{image}{wand}{names}{clicks}</View>").images[0].brushes
     brush = '<Brush name="mask" toName="image"/>'
-    both = LabelConfig.parse(f"<View>{image}{wand}{brush}{names}{clicks}</View>").images[0].brushes
+    both = parse_config(f"<View>{image}{wand}{brush}{names}{clicks}</View>").images[0].brushes
 
     assert (alone.type, [label.value for label in alone.labels]) == ("magicwand", ["Cat"])
     assert [taking.type for taking in both] == ["brush", "magicwand"]
@@ -364,7 +364,7 @@ REPEATER = """<View><Repeater on="$doc" indexFlag="{{idx}}">
 
 def test_a_repeater_gives_each_entry_of_the_data_its_controls():
     # given a config that repeats an image for each page of a document
-    config = LabelConfig.parse(REPEATER)
+    config = parse_config(REPEATER)
     # when it is read for a task with two pages
     data = {"doc": [{"page": "/a.png"}, {"page": "/b.png"}]}
     images = config.of(data).images
@@ -378,7 +378,7 @@ def test_a_repeater_gives_each_entry_of_the_data_its_controls():
 
 def test_a_long_document_has_the_controls_of_all_its_pages():
     words = '<TextArea name="words_{{idx}}" toName="page_{{idx}}"/></Repeater>'
-    config = LabelConfig.parse(REPEATER.replace("</Repeater>", words))
+    config = parse_config(REPEATER.replace("</Repeater>", words))
 
     images = config.of({"doc": [{"page": f"/{n}.png"} for n in range(200)]}).images
 

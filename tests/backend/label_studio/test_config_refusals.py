@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from backend.errors import LabelConfigError
 from backend.interaction.label_words import labels_named
 from backend.label_studio import config as label_config
-from backend.label_studio.config import LabelConfig, status_control
+from backend.label_studio.config import parse_config, status_control
+from backend.label_studio.controls import LabelConfig
 from tests.backend.label_studio.test_config import BRUSH, IMAGE, POINTS, STATUS, parse
 
 
@@ -37,7 +38,7 @@ from tests.backend.label_studio.test_config import BRUSH, IMAGE, POINTS, STATUS,
 )
 def test_a_config_that_cannot_work_is_refused_with_a_sentence(config, says):
     with pytest.raises(LabelConfigError, match=says):
-        LabelConfig.parse(config)
+        parse_config(config)
 
 
 @pytest.mark.parametrize(
@@ -51,18 +52,18 @@ def test_a_config_that_cannot_work_is_refused_with_a_sentence(config, says):
 )
 def test_document_types_and_entities_are_refused(doctype):
     with pytest.raises(LabelConfigError, match="document type"):
-        LabelConfig.parse(f'{doctype}<View name="&b;">{IMAGE}{BRUSH}</View>')
+        parse_config(f'{doctype}<View name="&b;">{IMAGE}{BRUSH}</View>')
 
 
 def test_an_undefined_entity_is_invalid():
     with pytest.raises(LabelConfigError, match="not valid XML"):
-        LabelConfig.parse(f"<View>&x;{IMAGE}{BRUSH}</View>")
+        parse_config(f"<View>&x;{IMAGE}{BRUSH}</View>")
 
 
 @given(st.text(alphabet='<>/&;"= abViewImgeTolN\n', max_size=200))
 def test_no_text_is_a_crash(xml):
     with suppress(LabelConfigError):
-        LabelConfig.parse(xml)
+        parse_config(xml)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_thousands_of_labels_are_matched_in_linear_time(same: bool) -> None:
     # given: when each was compared with each, this took minutes and held up every click
     xml = _config_of(4_000, same=same)
     started = time.perf_counter()
-    config = LabelConfig.parse(xml)
+    config = parse_config(xml)
     (image,) = config.images
     named = labels_named("the class 3999 on the left", image.labels)
     for number in range(4_000):
@@ -197,14 +198,14 @@ def test_thousands_of_labels_are_matched_in_linear_time(same: bool) -> None:
 )
 def test_a_config_beyond_the_limits_is_refused(xml: str) -> None:
     with pytest.raises(LabelConfigError, match=r"more than|longer than"):
-        LabelConfig.parse(xml)
+        parse_config(xml)
 
 
 def test_a_config_that_comes_many_times_at_once_is_parsed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # given
-    unknown, known = _config_of(600, same=True), LabelConfig.parse(_config_of(10, same=True))
+    unknown, known = _config_of(600, same=True), parse_config(_config_of(10, same=True))
     parsed, begun, go_on = [], threading.Event(), threading.Event()
     parse_now = label_config._parsed
 
@@ -217,12 +218,12 @@ def test_a_config_that_comes_many_times_at_once_is_parsed_once(
     monkeypatch.setattr(label_config, "_parsed", slowly)
     # when
     with ThreadPoolExecutor(8) as threads:
-        answers = [threads.submit(LabelConfig.parse, unknown) for _ in range(8)]
+        answers = [threads.submit(parse_config, unknown) for _ in range(8)]
         assert begun.wait(20)
-        meanwhile = LabelConfig.parse(_config_of(10, same=True))
+        meanwhile = parse_config(_config_of(10, same=True))
         with monkeypatch.context() as patch:
             patch.setattr(label_config, "_parsed", parse_now)
-            short = LabelConfig.parse(_config_of(11, same=True))
+            short = parse_config(_config_of(11, same=True))
         go_on.set()
     # then
     assert parsed == [unknown]
@@ -238,7 +239,7 @@ def test_parsed_configs_count_with_the_memory_that_they_take() -> None:
     brush = f'<BrushLabels name="b" toName="{linked}">{labels}</BrushLabels>'
     for xml in (_config_of(1_000, same=True), f"<View>{images}{brush}</View>"):
         tracemalloc.start()
-        config = LabelConfig.parse(xml)
+        config = parse_config(xml)
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 

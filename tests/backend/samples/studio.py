@@ -21,7 +21,7 @@ from backend.db.models import (
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio import rle
 from backend.label_studio.annotations import read_label_change
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import Project, parse_webhook
 from backend.samples.ingest import SampleStore
 from backend.samples.sync import Reconciliation
@@ -212,7 +212,7 @@ def settle(store: SampleStore, body: Body, now: datetime = START) -> None:
     """As the worker does with a stored delivery."""
     hook = parse_webhook(body)
     try:
-        config = LabelConfig.parse(hook.label_config)
+        config = parse_config(hook.label_config)
     except LabelConfigError:
         config = None
     store.apply(read_label_change(hook, config), now)
@@ -245,7 +245,7 @@ def reconciliation(
 ) -> Reconciliation:
     hosts: Any = OneHost(studio, trusted=trusted)
     given = {"clock": clock or (lambda: studio.now + timedelta(hours=1)), "pause_s": 0, **options}
-    return Reconciliation(database, hosts, LabelConfig.parse, **given)
+    return Reconciliation(database, hosts, parse_config, **given)
 
 
 def state(database: Database) -> dict[str, list[tuple[Any, ...]]]:

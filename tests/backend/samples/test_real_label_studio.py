@@ -16,7 +16,7 @@ from backend.db.engine import Database
 from backend.db.models import AnnotationRow
 from backend.demo.label_studio_server import label_studio
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import Project, parse_webhook
 from backend.samples.ingest import SampleStore
 from backend.samples.sync import Reconciliation
@@ -72,7 +72,7 @@ class Rounds:
         rounds = Reconciliation(
             self.database,
             hosts,
-            LabelConfig.parse,
+            parse_config,
             pause_s=0,
             clock=lambda: datetime.now(UTC) + self.later,
         )
