@@ -6,9 +6,7 @@ event log in the database.
 
 import os
 import re
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,13 +117,9 @@ class Metrics:
             f"phraseclick_{name}", about, labels, buckets=_BUCKETS, registry=self._registry
         )
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._steps.labels(name).observe(time.perf_counter() - started)
+    def step(self, name: str, seconds: float) -> None:
+        """A step of an interaction took so long."""
+        self._steps.labels(name).observe(seconds)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()

@@ -42,7 +42,6 @@ from backend.metrics import Metrics
 from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.errors import PhraseClickError
-from model.predictor import Click as PixelClick
 from model.predictor import Embedding, Predictor
 from model.spelling import about_one
 
@@ -114,8 +113,8 @@ class _Interactive:
         self._request = request
         self._ask = Interaction.read(request, config)
         # One status line may serve several images.
-        told = [image for image in config.images if image.status] or config.images
-        self._image = next((image for image in told if image is self._ask.image), told[0])
+        images = [image for image in config.images if image.status] or config.images
+        self._image = next((image for image in images if image is self._ask.image), images[0])
         self._predictor: Predictor | None = None  # until the object is known
         self._steps = _Steps(parts.metrics)
 
@@ -123,17 +122,21 @@ class _Interactive:
         """The mask's regions and the status line, or the status line alone."""
         turn: Turn | None = None
         try:
+            # Which object is meant? The click is in the log before the model runs.
             with self._steps.timed("memory"):
                 turn = self._assign()
             self._parts.metrics.prompts(turn.new)
             if turn.target is None:
-                return self._said(noted(turn.notes)) if turn.notes else {"result": []}
+                return self._response(noted(turn.notes)) if turn.notes else {"result": []}
+            # The model version that the object began with, and its encoding of the picture.
             self._predictor = self._predictor_of(turn.target)
             embedding = self._embedding(turn.target, self._predictor)
+            # The mask as regions of the page, and a sentence about it.
             answered = self._every if turn.target.every else self._one
             drawn, confidence, sentence = answered(turn, turn.target, self._predictor, embedding)
         except Exception as error:
             return self._failed(turn, error)
+        # The next click builds on this mask; reports read the outcome in the log.
         outcome = self._outcome(mask=drawn.own.mask, confidence=confidence, digest=drawn.digest)
         found = bool(outcome.digest)
         if not self._request.probe:
@@ -141,7 +144,7 @@ class _Interactive:
                 self._parts.store.record(turn, outcome, drawn.suggestions)
             self._parts.metrics.interaction(self._ask.kind, "mask" if found else "empty")
         score = min(drawn.confidences, default=confidence)
-        return self._said(sentence, drawn.items, score, mask=found)
+        return self._response(sentence, drawn.items, score, mask=found)
 
     def _assign(self) -> Turn:
         """Decide which object is meant, and log the click before the model runs."""
@@ -175,7 +178,7 @@ class _Interactive:
                 previous = None  # the picture at this address has been replaced since
             prediction = predictor.predict(
                 embedding,
-                [PixelClick(*click.pixel(*size), click.positive) for click in target.points],
+                [click.in_pixels(*size) for click in target.points],
                 about_one(target.phrase) if target.clicks else target.phrase,
                 previous,
                 None if target.box is None else target.box.corners(*size),
@@ -224,7 +227,7 @@ class _Interactive:
         place = TaskPicture.of(self._request.tasks[0], target.image, self._request.project)
         try:
             embedding = self._parts.embeddings.of(place, predictor)
-            alone = PixelClick(*click.pixel(embedding.width, embedding.height), click.positive)
+            alone = click.in_pixels(embedding.width, embedding.height)
             mask = predictor.predict(embedding, [alone], about_one(target.phrase)).mask()
         except PhraseClickError:
             return False
@@ -257,9 +260,9 @@ class _Interactive:
                     self._parts.store.record(turn, self._outcome(error=sentence))
             except Exception:  # the database may be what failed; the annotator is answered anyway
                 _log.exception("A failure could not be recorded")
-        return self._said(sentence)
+        return self._response(sentence)
 
-    def _said(
+    def _response(
         self,
         sentence: str,
         items: Sequence[dict[str, Any]] = (),
@@ -287,11 +290,11 @@ class _Steps:
         """Time a step; the same step twice adds up."""
         started = time.perf_counter()
         try:
-            with self._metrics.step(step):
-                yield
+            yield
         finally:
-            spent = (time.perf_counter() - started) * 1000
-            self.milliseconds[step] = round(self.milliseconds.get(step, 0.0) + spent, 2)
+            spent = time.perf_counter() - started
+            self._metrics.step(step, spent)
+            self.milliseconds[step] = round(self.milliseconds.get(step, 0.0) + spent * 1000, 2)
 
     def total(self) -> float:
         """Milliseconds since the request came."""

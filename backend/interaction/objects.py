@@ -18,6 +18,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, 
 from backend.db.engine import insert_of
 from backend.db.models import EventKind, TargetRow, TaskRow
 from backend.label_studio.payloads import Project
+from model.prompt import Click as PixelClick
 
 # A click this far out of a box, in its size, may still be meant for it. *choice*
 _BESIDE = 0.1
@@ -72,6 +73,10 @@ class Click:
     def pixel(self, width: int, height: int) -> tuple[float, float]:
         """Its place in pixels of a picture of this size."""
         return self.x_percent / 100 * width, self.y_percent / 100 * height
+
+    def in_pixels(self, width: int, height: int) -> PixelClick:
+        """As the predictor takes a click, in a picture of this size."""
+        return PixelClick(*self.pixel(width, height), self.positive)
 
     def corners(self, width: int, height: int) -> tuple[float, float, float, float] | None:
         """Left, top, right and bottom of a box in pixels; None for a click."""

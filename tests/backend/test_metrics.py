@@ -24,8 +24,7 @@ def test_requests_are_counted_and_timed() -> None:
 
 def test_steps_interactions_failures_cache_and_model() -> None:
     metrics = Metrics()
-    with metrics.step("encode"):
-        pass
+    metrics.step("encode", 0.2)
     metrics.interaction("click", "mask")
     metrics.failure(ValueError("x"))
     metrics.embedding(at_hand=True)

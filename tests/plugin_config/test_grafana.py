@@ -31,8 +31,7 @@ def exposed() -> dict[str, set[str]]:
     """The labels of each exposed series, after every kind of event has occurred once."""
     metrics = Metrics()
     metrics.request("/predict", 200, 0.03)
-    with metrics.step("encode"):
-        pass
+    metrics.step("encode", 0.2)
     metrics.interaction("click", "mask")
     metrics.prompts(["positive_click"])
     metrics.failure(ValueError("x"))
