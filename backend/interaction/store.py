@@ -161,7 +161,7 @@ class InteractionStore:
                 )
             if turn.new:
                 changed = None if packed is None else change(turn.shown_mask, packed)
-                _complete_events(connection, turn.request_id, outcome, now, changed)
+                complete_events(connection, turn.request_id, outcome, now, changed)
 
     # -- reading
 
@@ -175,7 +175,7 @@ class InteractionStore:
                 return task, TaskMasks(self.database), {}
             answers = read_answers(connection, [target.id for target in task.targets[:1]])
             new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
-            logged = _logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
+            logged = logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
         return task, TaskMasks(self.database, answers), logged
 
     def _carried_phrase(self, ask: Interaction) -> str:
@@ -321,7 +321,7 @@ def append_events(
     connection.execute(_APPEND, rows)
 
 
-def _complete_events(
+def complete_events(
     connection: Connection,
     request_id: str,
     outcome: Outcome,
@@ -345,7 +345,7 @@ def _complete_events(
     connection.execute(_COMPLETE, values)
 
 
-def _logged_clicks(
+def logged_clicks(
     connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
 ) -> dict[str, bool]:
     """Which of these clicks the same annotator made before: id -> positive."""

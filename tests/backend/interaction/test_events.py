@@ -9,8 +9,8 @@ from sqlalchemy import select
 from backend.db.engine import Database
 from backend.db.migrations import migrate
 from backend.db.models import EventRow
-from backend.interaction import events
 from backend.interaction.objects import Event, Outcome
+from backend.interaction.store import append_events, complete_events, logged_clicks
 from backend.label_studio.payloads import Project
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def rows(connection):
 def test_rows_come_back_as_they_were_written(database):
     event = click("k1", x_percent=25.0, y_percent=50.0, label="Cat", target_id=3, region_id="pc-1")
     with database.write() as connection:
-        events.append_events(connection, PROJECT, 42, [(event, "ann")], NOW)
+        append_events(connection, PROJECT, 42, [(event, "ann")], NOW)
         (row,) = rows(connection)
     assert (row.project, row.task_id, row.owner, row.created_at) == (PROJECT.key, 42, "ann", NOW)
     assert {name: getattr(row, name) for name in vars(event)} == vars(event)
@@ -45,7 +45,7 @@ def test_rows_come_back_as_they_were_written(database):
 
 def test_appending_nothing_writes_nothing(database):
     with database.write() as connection:
-        events.append_events(connection, PROJECT, 42, [], NOW)
+        append_events(connection, PROJECT, 42, [], NOW)
         assert rows(connection) == []
 
 
@@ -54,8 +54,8 @@ def test_only_the_rows_of_the_request_are_completed(database):
     later = NOW + timedelta(seconds=1)
     outcome = Outcome(None, 0.8, "v1", 31.5, {"encode": 20.0})
     with database.write() as connection:
-        events.append_events(connection, PROJECT, 42, written, NOW)
-        events.complete_events(connection, "r1", outcome, later, changed=0.25)
+        append_events(connection, PROJECT, 42, written, NOW)
+        complete_events(connection, "r1", outcome, later, changed=0.25)
         log = rows(connection)
     assert [row.answered_at for row in log] == [later, later, None, None]
     assert (log[0].milliseconds, log[0].steps, log[0].confidence, log[0].changed) == (
@@ -70,15 +70,15 @@ def test_pixels_that_are_known_stay(database):
     known = click("k1", x_percent=50.0, y_percent=50.0, x_pixel=1.0, y_pixel=2.0)
     unknown = click("k2", x_percent=50.0, y_percent=25.0)
     with database.write() as connection:
-        events.append_events(connection, PROJECT, 42, [(known, ""), (unknown, "")], NOW)
-        events.complete_events(connection, "r1", Outcome(np.zeros((300, 400), bool)), NOW)
+        append_events(connection, PROJECT, 42, [(known, ""), (unknown, "")], NOW)
+        complete_events(connection, "r1", Outcome(np.zeros((300, 400), bool)), NOW)
         places = [(row.x_pixel, row.y_pixel) for row in rows(connection)]
     assert places == [(1.0, 2.0), (200.0, 75.0)]
 
 
 def test_signs_are_those_logged_by_the_same_annotator(database):
     with database.write() as connection:
-        events.append_events(
+        append_events(
             connection,
             PROJECT,
             42,
@@ -90,9 +90,9 @@ def test_signs_are_those_logged_by_the_same_annotator(database):
             NOW,
         )
         ids = ["k1", "k2", "k3", "k4"]
-        ann = events.logged_clicks(connection, PROJECT, 42, ids, "ann")
-        anybody = events.logged_clicks(connection, PROJECT, 42, ids, "")
-        elsewhere = events.logged_clicks(connection, PROJECT, 43, ids, "")
+        ann = logged_clicks(connection, PROJECT, 42, ids, "ann")
+        anybody = logged_clicks(connection, PROJECT, 42, ids, "")
+        elsewhere = logged_clicks(connection, PROJECT, 43, ids, "")
     assert ann == {"k1": True, "k2": False}
     assert anybody == {"k1": True, "k2": False, "k3": False}
     assert elsewhere == {}
