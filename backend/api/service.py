@@ -27,7 +27,6 @@ from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
 from backend.label_studio.config import parse_config
 from backend.label_studio.controls import LabelConfig
-from backend.label_studio.host import read_address
 from backend.label_studio.payloads import (
     START_TRAINING,
     Project,
@@ -36,6 +35,7 @@ from backend.label_studio.payloads import (
     parse_webhook,
 )
 from backend.label_studio.projects import LabelStudioHosts, Projects
+from backend.label_studio.ssrf import read_address
 from backend.metrics import Metrics
 from backend.registry.champions import EVERYONE
 from backend.registry.serving import Predictors

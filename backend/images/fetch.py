@@ -25,8 +25,14 @@ from backend.errors import (
 )
 from backend.images.address import Address, shown
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.host import Origin, origin_of
-from backend.label_studio.ssrf import Deadline, guarded, read_body, why
+from backend.label_studio.ssrf import (
+    Deadline,
+    Origin,
+    guarded,
+    origin_of,
+    read_body,
+    why,
+)
 
 _MAX_REDIRECTS = 5
 # Where Label Studio redirects requests without a valid token.

@@ -10,7 +10,6 @@ minutes. No message or log line of this module contains a token.
 import base64
 import binascii
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,12 +19,19 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, LocationParseError
-from urllib3.util import Retry, parse_url
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.payloads import is_token, whole_number
-from backend.label_studio.ssrf import Deadline, guarded, read_body, why
+from backend.label_studio.ssrf import (
+    Deadline,
+    guarded,
+    origin_of,
+    read_address,
+    read_body,
+    why,
+)
 
 # Connect and read. An import can take Label Studio long.
 _TIMEOUT_S = (5.0, 60.0)
@@ -54,11 +60,6 @@ _TRUSTED_BYTES = 256 << 20
 _TIMES_SLOWER = 3
 _PART = 1 << 16
 _LIST_S, _MAX_LISTED = 60.0, 10_000
-_MAX_ADDRESS = 500
-_ADDRESS = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(/[\w.~%/-]*)?", re.IGNORECASE)
-
-# The path of a page of Label Studio.
-_PAGE_OF_IT = re.compile(r"/(?:projects|user)(?=[/?#]|$)")
 
 _MAKE_TOKEN = (
     "Create a personal access token in Label Studio under Account & Settings, and set "
@@ -66,38 +67,6 @@ _MAKE_TOKEN = (
 )
 
 Json = dict[str, Any]
-Origin = tuple[str, str, int]
-
-
-def origin_of(url: str) -> Origin | None:
-    """Scheme, host and port that a request to ``url`` connects to; None: no web address."""
-    # The parser of the library that connects. Another one could see another host in the URL, and
-    # the token would go there.
-    try:
-        parts = parse_url(url)
-    except (LocationParseError, ValueError):
-        return None
-    if parts.scheme not in ("http", "https") or not parts.host:
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, parts.host.lower().rstrip("."), port
-
-
-def read_address(url: str) -> str:
-    """``url`` as ``http://host:8080/path`` without a slash at its end. Raises LabelStudioError.
-
-    A user, a query or a fragment is refused: what is appended to the address would otherwise not be
-    the path of the request.
-    """
-    url = url.strip()
-    url = url if "://" in url or not url else f"http://{url}"
-    url = _PAGE_OF_IT.split(url)[0].rstrip("/")  # as copied from the browser
-    if len(url) > _MAX_ADDRESS or not _ADDRESS.fullmatch(url) or origin_of(url) is None:
-        raise LabelStudioError(
-            "Label Studio's address must look like http://host:8080, without user, password or "
-            "query. Set PHRASECLICK_LABEL_STUDIO_URL to it."
-        )
-    return url
 
 
 class Host:

@@ -1,4 +1,4 @@
-"""Requests to hosts that somebody else named: allowed addresses only, within limits.
+"""Addresses of hosts, and requests to hosts that somebody else named: public ones, within limits.
 
 Anyone who imports tasks writes the addresses of pictures, and anyone who reaches ``/setup`` names a
 Label Studio. Neither may make this server reach into the private network around it (SSRF). A host
@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import os
 import queue
+import re
 import socket
 import threading
 import time
@@ -21,7 +22,15 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.util import parse_url
+
+from backend.errors import LabelStudioError
 
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AddressInfo = tuple[Any, Any, int, str, Any]
@@ -31,6 +40,43 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _CHUNK = 1 << 17
+_MAX_ADDRESS = 500
+_ADDRESS = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(/[\w.~%/-]*)?", re.IGNORECASE)
+# The path of a page of Label Studio.
+_PAGE_OF_IT = re.compile(r"/(?:projects|user)(?=[/?#]|$)")
+
+Origin = tuple[str, str, int]
+
+
+def origin_of(url: str) -> Origin | None:
+    """Scheme, host and port that a request to ``url`` connects to; None: no web address."""
+    # The parser of the library that connects. Another one could see another host in the URL, and
+    # the token would go there.
+    try:
+        parts = parse_url(url)
+    except (LocationParseError, ValueError):
+        return None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.host.lower().rstrip("."), port
+
+
+def read_address(url: str) -> str:
+    """``url`` as ``http://host:8080/path`` without a slash at its end. Raises LabelStudioError.
+
+    A user, a query or a fragment is refused: what is appended to the address would otherwise not be
+    the path of the request.
+    """
+    url = url.strip()
+    url = url if "://" in url or not url else f"http://{url}"
+    url = _PAGE_OF_IT.split(url)[0].rstrip("/")  # as copied from the browser
+    if len(url) > _MAX_ADDRESS or not _ADDRESS.fullmatch(url) or origin_of(url) is None:
+        raise LabelStudioError(
+            "Label Studio's address must look like http://host:8080, without user, password or "
+            "query. Set PHRASECLICK_LABEL_STUDIO_URL to it."
+        )
+    return url
 
 
 def is_public(address: str) -> bool:

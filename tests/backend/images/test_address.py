@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backend.errors import PictureAddressError
 from backend.images.address import parse, shown
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.host import origin_of
+from backend.label_studio.ssrf import origin_of
 
 STUDIO = LabelStudio("http://studio:8080", "token", also_at="http://localhost:8080")
 
