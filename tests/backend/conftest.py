@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
 from tests.backend.databases import copy_tables, database, migrated, postgres, spares
+from tests.backend.servers import client_of
 
 # Fixtures of another file, under the names that tests use.
 __all__ = ["database", "migrated", "postgres", "spares"]
@@ -177,6 +179,12 @@ def open_service(predictor: Predictor, migrated: Path) -> Iterator[Callable[[Set
 @pytest.fixture
 def service(settings: Settings, open_service: Callable[[Settings], Service]) -> Service:
     return open_service(settings)
+
+
+@pytest.fixture
+def http(settings: Settings, service: Service) -> Iterator[httpx.Client]:
+    """A client of a real server on a free port."""
+    yield from client_of(settings, service)
 
 
 # -- requests of the page

@@ -1,12 +1,17 @@
 """The application without a server, and ``phraseclick serve`` as a process, for tests."""
 
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import httpx
+import uvicorn
 
+from backend.api.service import Service
 from backend.app import create_app
 from backend.metrics import Metrics
 from backend.reports.queries import Reports
@@ -73,3 +78,18 @@ class Server:
     def stop(self) -> None:
         self.http.close()
         stop(self.process)
+
+
+def client_of(settings: Settings, service: Service) -> Iterator[httpx.Client]:
+    """A client of a real server on a free port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, service), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(20)

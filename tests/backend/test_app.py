@@ -3,52 +3,28 @@
 import gc
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend import app as application
-from backend.api import limits
 from backend.api.gauges import DatabaseWatch
 from backend.api.service import Service
-from backend.app import create_app
 from backend.settings import Settings
-from tests.backend.reports import big
+from tests.backend.servers import client_of
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 JSON = {"Content-Type": "application/json"}
 WEBHOOKS = sorted(path.stem for path in PAYLOADS.glob("webhook_*.json"))
-
-
-@pytest.fixture
-def http(settings: Settings, service: Service) -> Iterator[httpx.Client]:
-    """A client of a real server on a free port."""
-    yield from _client(settings, service)
-
-
-def _client(settings: Settings, service: Service) -> Iterator[httpx.Client]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, service), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    try:
-        with httpx.Client(base_url=url, timeout=60) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 def test_health_says_that_the_model_is_loaded(http: httpx.Client, service: Service) -> None:
@@ -288,7 +264,7 @@ def test_guards_stand_in_front_of_every_route(
             "max_request_bytes": 1000,
         }
     )
-    for client in _client(locked, open_service(locked)):
+    for client in client_of(locked, open_service(locked)):
         assert client.get("/health").status_code == 200
         for path in ("/metrics", "/versions", "/docs", "/openapi.json"):
             assert client.get(path).status_code == 401
@@ -345,62 +321,3 @@ def test_a_slow_click_does_not_hold_up_health(
 
     assert answer.status_code == 200
     assert seconds < 1
-
-
-@pytest.fixture
-def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of wrong requests are answered at once."""
-    monkeypatch.setattr(limits, "_EACH_S", 0.0)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_unpaced")
-def test_schemathesis_finds_no_hole_in_what_label_studio_calls(
-    http: httpx.Client, tmp_path: Path
-) -> None:
-    # A text of the right type may still be no labeling config: 422 with a sentence is right then.
-    right = ["2xx", "401", "413", "422"]
-
-    assert _tested(http, tmp_path, "--exclude-path-regex=^/api/", right, examples=30) == 7
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_unpaced")
-def test_schemathesis_finds_no_hole_in_what_scripts_call(
-    http: httpx.Client, service: Service, tmp_path: Path
-) -> None:
-    big.fill(service.database, 300, masked_tasks=0)
-    # Nor is every number a project's or a job's, nor every text a time.
-    right = ["2xx", "401", "404", "409", "413", "415", "422"]
-
-    assert _tested(http, tmp_path, "--include-path-regex=^/api/", right, examples=12) == 13
-
-
-def _tested(http: httpx.Client, folder: Path, side: str, right: list[str], *, examples: int) -> int:
-    """How many operations were really called, none skipped; fails where one has a hole."""
-    config = folder / "schemathesis.toml"
-    config.write_text(f"[checks]\npositive_data_acceptance.expected-statuses = {right}\n")
-    tool = Path(sys.executable).with_name("schemathesis")
-    done = subprocess.run(
-        [
-            tool,
-            f"--config-file={config}",
-            "run",
-            f"{http.base_url}/openapi.json",
-            side,
-            "--seed=7",
-            f"--max-examples={examples}",
-            "--phases=examples,coverage,fuzzing",
-            "--no-color",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    counts = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)\s", done.stdout)
-    assert counts is not None, done.stdout[-3000:]
-    assert counts[1] == counts[2], done.stdout[-3000:]
-    return int(counts[2])

@@ -6,17 +6,15 @@ look. Places are percents of the picture, as Label Studio counts them.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from label_studio_sdk.converter import brush as reference
-from numpy.typing import NDArray
 from playwright.sync_api import ConsoleMessage, Page, Route
 from playwright.sync_api import TimeoutError as TooLateError
 
-Mask = NDArray[np.bool_]
+from tests.e2e.regions import Mask, Region, is_mask, region_of
+
 Key = Literal["Alt", "Control", "Shift"]
 
 # A first click reads and encodes the picture; with the cores taken that lasts.
@@ -75,17 +73,6 @@ _SERIALIZED = """id => {
   const one = items => items.find(item => item.id === id && item.type === 'brushlabels');
   return [one(annotation.serializeAnnotation({fast: true})), one(annotation.serializeAnnotation())];
 }"""
-
-
-@dataclass(frozen=True)
-class Region:
-    """A mask on the page: accepted, or still a suggestion."""
-
-    id: str
-    label: str
-    mask: Mask
-    suggested: bool
-    raw: dict[str, Any]
 
 
 _SMART_TOOL_IN_HAND = ".lsf-tool_smart.lsf-tool_active"
@@ -300,8 +287,8 @@ class AnnotatorPage:
         """The masks on the page, accepted ones first."""
         accepted, suggested = self.page.evaluate(_REGIONS)
         return [
-            *(_region(item, suggested=False) for item in accepted if _is_mask(item)),
-            *(_region(item, suggested=True) for item in suggested if _is_mask(item)),
+            *(region_of(item, suggested=False) for item in accepted if is_mask(item)),
+            *(region_of(item, suggested=True) for item in suggested if is_mask(item)),
         ]
 
     def only(self) -> Region:
@@ -400,33 +387,5 @@ class AnnotatorPage:
             self.complaints.append(message.text)
 
 
-def decode(item: dict[str, Any]) -> Mask:
-    """A brush region's mask, by Label Studio's own decoder."""
-    shape = (item["original_height"], item["original_width"], 4)
-    pixels = np.asarray(reference.decode_rle(item["value"]["rle"]), np.uint8).reshape(shape)
-    mask: Mask = pixels[..., 3] > 127
-    return mask
-
-
-def iou(one: Mask, other: Mask) -> float:
-    """Intersection over union; 1 for two empty masks."""
-    union = np.count_nonzero(one | other)
-    return float(np.count_nonzero(one & other) / union) if union else 1.0
-
-
-def at(mask: Mask, x: float, y: float) -> bool:
-    """Whether the mask holds the pixel at this place, in percents."""
-    height, width = mask.shape
-    return bool(mask[int(y / 100 * height), int(x / 100 * width)])
-
-
 def _is_answer(response: Any) -> bool:
     return "interactive-annotating" in response.url
-
-
-def _is_mask(item: dict[str, Any]) -> bool:
-    return item["type"] == "brushlabels" and bool(item["value"].get("rle"))
-
-
-def _region(item: dict[str, Any], *, suggested: bool) -> Region:
-    return Region(item["id"], item["value"]["brushlabels"][0], decode(item), suggested, item)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.annotator_page import AnnotatorPage, at
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import CAT
+from tests.e2e.regions import at
 from tests.e2e.studio import Studio
 
 CAT_KEY = "2"

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from backend.label_studio.regions import Region, parse_result
-from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import CAT
+from tests.e2e.regions import at, decode, iou
 from tests.e2e.studio import Studio
 
 CAT_KEY, CAT_BOX, ADD = "2", "Alt+2", "a"

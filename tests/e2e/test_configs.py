@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.annotator_page import AnnotatorPage, at, iou
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import ASTRONAUT, CAT, Photograph, portrait
+from tests.e2e.regions import at, iou
 from tests.e2e.servers import CONFIGS
 from tests.e2e.studio import Studio
 

@@ -5,8 +5,9 @@ import re
 import numpy as np
 import requests
 
-from tests.e2e.annotator_page import AnnotatorPage, decode
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import CAT, COFFEE
+from tests.e2e.regions import decode
 from tests.e2e.servers import until
 from tests.e2e.studio import Studio
 

@@ -1,7 +1,8 @@
 """An annotator makes one object: clicks, removes parts, types, undoes, accepts."""
 
-from tests.e2e.annotator_page import AnnotatorPage, at, iou
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import ASTRONAUT, CAT
+from tests.e2e.regions import at, iou
 from tests.e2e.studio import Studio
 
 PERSON, CAT_KEY = "1", "2"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import CAT, COFFEE, COINS
+from tests.e2e.regions import at, decode, iou
 from tests.e2e.studio import Studio
 
 PERSON, CAT_KEY, DOG, CUP, ADD, REMOVE = "1", "2", "3", "6", "a", "s"

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
+from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import COFFEE
+from tests.e2e.regions import at, decode, iou
 from tests.e2e.servers import until
 from tests.e2e.studio import Studio
 

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,9 @@ from backend.label_studio import rle
 from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from backend.label_studio.regions import parse_result
+from model.crop import Box
+from model.phrase_search import PhraseSearch
+from model.predictor import Embedding, Instance, Instances, Predictor
 
 WIDTH, HEIGHT = 64, 48
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -348,3 +351,32 @@ def page_on(clock: Clock) -> OpenPage:
 def plain_config() -> str:
     """Without labels that refine the last object."""
     return PLAIN
+
+
+# -- batches
+
+
+@pytest.fixture
+def tasks(picture_host: Any) -> list[dict[str, Any]]:
+    addresses = [picture_host.add(f"/data/upload/6/{n}.png", seed=n) for n in range(3)]
+    return [{"id": n, "data": {"image": address}} for n, address in enumerate(addresses)]
+
+
+@pytest.fixture
+def two_cats(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture shows two cats and no dog."""
+
+    def cats(embedding: Embedding, words: str) -> Instances:
+        pixels = np.ones((50, 40), np.bool_)
+        boxes = [Box(100, 100, 140, 150), Box(300, 100, 340, 150)]
+        objects = tuple(
+            Instance(embedding.width, embedding.height, box, pixels, confidence)
+            for box, confidence in zip(boxes, (0.9, 0.6), strict=True)
+        )
+        tokens = predictor.tokenizer.read(words)
+        return Instances(objects if "cat" in words.lower() else (), tokens, 0.9)
+
+    def found(_: object, embedding: Embedding, phrases: Sequence[str], __: float) -> Any:
+        return [cats(embedding, phrase) for phrase in phrases]
+
+    monkeypatch.setattr(PhraseSearch, "instances", found)

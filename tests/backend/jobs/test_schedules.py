@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from backend.db.engine import Database
 from backend.errors import JobError
-from backend.jobs.schedules import check_cron, next_run
+from backend.jobs.schedules import Schedules, check_cron, next_run
+from tests.backend.jobs.conftest import PROJECT
 
 
 @pytest.mark.parametrize("hour", [3, 12])
@@ -26,3 +28,10 @@ def test_cron_expressions_are_accepted(cron: str) -> None:
 def test_other_text_is_refused(cron: str) -> None:
     with pytest.raises(JobError, match="minute, hour, day, month"):
         check_cron(cron)
+
+
+def test_an_invalid_schedule_is_refused(database: Database) -> None:
+    schedules = Schedules(database)
+    with pytest.raises(JobError, match="Cannot read"):
+        schedules.change(PROJECT, "ann", cron="every night")
+    assert schedules.all() == []
