@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
@@ -13,6 +14,7 @@ import fastapi_offline
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Match, Mount
 
@@ -22,7 +24,9 @@ from backend.api.service import Service
 from backend.api.static_files import StaticFiles
 from backend.errors import BackendError
 from backend.settings import Settings, get_settings
-from backend.web.app import add_dashboard, warm
+from backend.web import costs, health, projects, training, versions
+from backend.web.board import NOT_FOUND, Board, Dashboard, dashboard_of, router
+from backend.web.rendering import STATIC, prefix
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
@@ -78,7 +82,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.include_router(label_studio.router)
     app.include_router(reports.router)
     app.include_router(jobs.router)
-    add_dashboard(app)
+    _add_dashboard(app)
     app.add_exception_handler(PhraseClickError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RecursionError, _too_deep)
@@ -124,3 +128,49 @@ async def _wrong_method(request: Request, error: Exception) -> Response:
 
 def _sentence(detail: str, status: int) -> Response:
     return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")
+
+
+# -- the dashboard
+
+_fallback = router()
+
+
+def _add_dashboard(app: FastAPI) -> None:
+    """Its pages, its files, and a redirect from the bare address."""
+
+    @app.get("/", include_in_schema=False)
+    def home(request: Request) -> Response:
+        return RedirectResponse(prefix(request), 307)
+
+    app.mount("/dashboard/static", StaticFiles(*STATIC), name="static")
+    for part in (projects, costs, training, versions, health):
+        app.include_router(part.pages)
+    # Last, for all other addresses.
+    app.include_router(_fallback)
+
+
+@_fallback.get("/{rest:path}")
+def not_found(request: Request, board: Board) -> Response:
+    return board.render.page(request, "error.html", status=404, sentence=NOT_FOUND)
+
+
+def warm(app: FastAPI) -> threading.Thread:
+    """Read the history in the background, so that the first page is as quick as the next.
+
+    100,000 interactions take a second to read and stay in memory. Clicks are answered meanwhile.
+    """
+    thread = threading.Thread(
+        target=_read_history, args=(dashboard_of(app),), name="warming", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def _read_history(board: Dashboard) -> None:
+    try:
+        board.render.compile()
+        known = board.reports.projects()
+    except Exception as error:  # the page that needs it will report it
+        _log.warning("The dashboard's figures could not be read in advance: %s", error)
+    else:
+        _log.info("The dashboard has read the figures of %d projects.", len(known))

@@ -15,6 +15,7 @@ from cachetools import LRUCache, cached
 from backend.errors import LabelConfigError
 from backend.label_studio.config_xml import (
     MAX_TAGS,
+    Turns,
     labels_of,
     linked_tags,
     repeated,
@@ -35,7 +36,6 @@ from backend.label_studio.controls import (
     normal_form,
     object_classes,
 )
-from backend.label_studio.turns import Turns
 from backend.settings import MIB
 
 ADD_LABEL = "+ last object"

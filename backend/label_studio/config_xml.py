@@ -3,14 +3,19 @@
 The config comes over the network: it is parsed without entities and without a document type. A
 ``<Repeater on="$pages">`` repeats its content once for each entry of a list in a task's data, with
 the entry's number in place of ``{{idx}}`` in names and variables.
+
+Reading a long config keeps all other threads waiting, so those are read in ``Turns``.
 """
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from html import escape
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
 
-from backend.errors import LabelConfigError
+from backend.errors import LabelConfigError, TooManyError
 from backend.label_studio.controls import VARIABLE, Label
 
 # A thousand classes with colours, for brushes and for key points, have some 150,000.
@@ -25,6 +30,11 @@ _OBJECTS = frozenset(
 MAX_TAGS = 12_000
 _MAX_REPEATED = 4_000_000
 _INDEX = "{{idx}}"
+# The next turn begins after this multiple of the processor time that the last one took. Clicks are
+# slower beside it: so rarely that few of them are.
+_PAUSES = 20
+# Threads that work or wait. A server has some sixty, which are also for clicks.
+_MOST = 8
 
 
 def linked_tags(root: Element) -> list[Element]:
@@ -157,3 +167,29 @@ def tags_by_target(tags: list[Element]) -> dict[str, list[Element]]:
 
 def targets_of(tag: Element) -> tuple[str, ...]:
     return tuple(part.strip() for part in tag.get("toname", "").split(",") if part.strip())
+
+
+class Turns:
+    """One thread works at a time, with pauses. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._room = threading.BoundedSemaphore(_MOST)
+        self._turn = threading.Lock()
+        self._next = 0.0
+
+    @contextmanager
+    def take(self, what: str) -> Iterator[None]:
+        """Wait for a turn. Raises TooManyError, which names ``what``, where too many wait."""
+        if not self._room.acquire(blocking=False):
+            raise TooManyError(f"Too many {what} arrive at the same time. Try again in a moment.")
+        try:
+            with self._turn:
+                time.sleep(max(0.0, self._next - time.monotonic()))
+                started = time.thread_time()
+                try:
+                    yield
+                finally:
+                    spent = time.thread_time() - started
+                    self._next = time.monotonic() + _PAUSES * spent
+        finally:
+            self._room.release()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backend.errors import TooManyError
-from backend.label_studio.turns import Turns
+from backend.label_studio.config_xml import Turns
 
 
 def test_one_works_at_a_time_and_few_wait() -> None:

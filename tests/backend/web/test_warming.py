@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.api.service import Service
-from backend.web.app import warm
+from backend.app import warm
 from backend.web.board import dashboard_of
 from tests.backend.reports import big
 from tests.backend.web.scene import KEY
