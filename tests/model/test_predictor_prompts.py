@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
+from model import crop
 from model.errors import PromptError
+from model.inference import Inference
+from model.network.phraseclick import Features
 from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]
