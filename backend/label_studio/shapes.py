@@ -289,8 +289,8 @@ def mask_of(parts: Sequence[Any], width: int, height: int) -> Mask:
 
 
 def _fill_polygon(mask: Mask, corners: NDArray[np.float64], most: int) -> int:
-    """Set the pixels inside a polygon (even-odd rule) and on its border, unless its edges cross
-    more than ``most`` rows; returns how many rows they cross."""
+    """Set the pixels inside a polygon and on its border, unless its edges cross more than ``most``
+    rows; returns how many rows they cross. What it goes around twice is inside, as on the page."""
     (x, y), (x2, y2) = corners.T, np.roll(corners, -1, 0).T
     upper, lower = np.minimum(y, y2), np.maximum(y, y2)
     crossed = 0
@@ -306,7 +306,10 @@ def _fill_polygon(mask: Mask, corners: NDArray[np.float64], most: int) -> int:
         along = ((row - y[edge]) / (y2 - y)[edge]).clip(0, 1)
         column = x[edge] + along * (x2 - x)[edge]
         order = np.lexsort((column, row))
-        _fill_spans(mask, row[order][::2], column[order][::2], column[order][1::2], True)
+        down = np.where(y2 > y, 1, -1)[edge][order]
+        turns = np.cumsum(down)  # 0 outside, and after each row
+        begins, stops = order[turns == down], order[turns == 0]
+        _fill_spans(mask, row[begins], column[begins], column[stops], True)
     return crossed
 
 

@@ -194,11 +194,22 @@ def test_no_line_takes_much_more_memory_than_its_picture() -> None:
 @given(st.lists(st.tuples(within_cells, within_cells), min_size=3, max_size=9, unique=True))
 def test_a_polygon_holds_the_pixels_inside_it(corners: list[tuple[float, float]]) -> None:
     drawn = mask_of([[list(corner) for corner in corners]], 53, 37)
-    # then it is what testing each pixel against each edge finds
+    # then it is what testing each pixel against each edge finds: those that the edges go around
     x, y = (np.asarray(corners) * (0.53, 0.37) - 0.5).T
-    expected = np.zeros((37, 53), bool)
+    rows, columns = np.mgrid[:37, :53]
+    around = np.zeros((37, 53), int)
+    for x1, y1, x2, y2 in zip(x, y, np.roll(x, -1), np.roll(y, -1), strict=True):
+        right = (x2 - x1) * (rows - y1) - (columns - x1) * (y2 - y1) > 0
+        around += (y1 <= rows) & (rows < y2) & right
+        around -= (y2 <= rows) & (rows < y1) & ~right
+    expected = around != 0
     expected[polygon(y, x, expected.shape)] = True
     assert (drawn == expected).all()
+
+
+def test_a_polygon_that_goes_around_twice_is_filled() -> None:
+    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
+    assert mask_of([square * 2], 10, 10).sum() == 36
 
 
 def disc(height: int, width: int, x: float, y: float, radius: float) -> Any:
