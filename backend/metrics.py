@@ -6,7 +6,9 @@ event log in the database.
 
 import os
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,30 @@ class Metrics:
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone) + generate_latest(self._here)
+
+
+class Steps:
+    """Milliseconds of each step of one request, for the event log and the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._started = time.perf_counter()
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Time a step; the same step twice adds up."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self._metrics.step(step, spent)
+            self.milliseconds[step] = round(self.milliseconds.get(step, 0.0) + spent * 1000, 2)
+
+    def total(self) -> float:
+        """Milliseconds since the request came."""
+        return round((time.perf_counter() - self._started) * 1000, 2)
 
 
 class _DatabaseGauges(Collector):

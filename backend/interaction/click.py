@@ -7,9 +7,7 @@ HTTP 200 with a sentence in the status line: Label Studio shows an annotator not
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +36,7 @@ from backend.label_studio.config import status_control
 from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
-from backend.metrics import Metrics
+from backend.metrics import Metrics, Steps
 from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.errors import PhraseClickError
@@ -71,29 +69,36 @@ class Predict:
         request = parse_predict(body)
         if not request.tasks:
             return {"results": []}
-        if request.interactive and len(request.tasks) > 1:
-            raise RequestError("An interactive request holds one task; this one holds more.")
-        xml = request.label_config or self.projects.label_config(request.project)
-        try:
-            config = self.read_config(xml)
-            if request.interactive:
-                config = config.of(request.tasks[0].data)
-        except (LabelConfigError, TooManyError) as error:
-            if not request.interactive:
-                raise
-            return {"results": [self._refused(request, xml, error)]}
         if request.interactive:
-            return {"results": [_Interactive(self, request, config).answer()]}
-        champion = self.predictors.champion(request.project)
+            return {"results": [self._click_or_phrase(request)]}
+        return {"results": self._batch(request)}
+
+    def _click_or_phrase(self, request: PredictRequest) -> Answer:
+        """Clicks or a phrase on one task."""
+        if len(request.tasks) > 1:
+            raise RequestError("An interactive request holds one task; this one holds more.")
+        xml = self._config_of(request)
+        try:
+            config = self.read_config(xml).of(request.tasks[0].data)
+        except (LabelConfigError, TooManyError) as error:
+            return self._refused(request, xml, error)
+        return _Interactive(self, request, config).answer()
+
+    def _batch(self, request: PredictRequest) -> Sequence[Answer | list[Any]]:
+        """Masks before anyone clicks: "retrieve predictions", or a task that was opened."""
+        config = self.read_config(self._config_of(request))
         batch = Preannotation(
             self.embeddings,
-            champion,
+            self.predictors.champion(request.project),
             self.metrics,
             self.settings.label_masks,
             self.settings.outline_tolerance,
             lambda label: self.predictors.for_label(request.project, label),
         )
-        return {"results": batch.answers(request, config)}
+        return batch.answers(request, config)
+
+    def _config_of(self, request: PredictRequest) -> str:
+        return request.label_config or self.projects.label_config(request.project)
 
     def _refused(self, request: PredictRequest, xml: str, error: BackendError) -> Answer:
         """Why a labeling config cannot be read, as ``/setup`` said already."""
@@ -116,7 +121,7 @@ class _Interactive:
         images = [image for image in config.images if image.status] or config.images
         self._image = next((image for image in images if image is self._ask.image), images[0])
         self._predictor: Predictor | None = None  # until the object is known
-        self._steps = _Steps(parts.metrics)
+        self._steps = Steps(parts.metrics)
 
     def answer(self) -> Answer:
         """The mask's regions and the status line, or the status line alone."""
@@ -275,27 +280,3 @@ class _Interactive:
         if image.status:
             result.append(status_item(image.status, image.name, sentence, mask=mask))
         return {"result": result, "score": round(score, 4), "model_version": self._version}
-
-
-class _Steps:
-    """Milliseconds of each step of one request, for the event log and the metrics."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._started = time.perf_counter()
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Time a step; the same step twice adds up."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self._metrics.step(step, spent)
-            self.milliseconds[step] = round(self.milliseconds.get(step, 0.0) + spent * 1000, 2)
-
-    def total(self) -> float:
-        """Milliseconds since the request came."""
-        return round((time.perf_counter() - self._started) * 1000, 2)
