@@ -284,6 +284,8 @@ def _show(findings: Iterator["Finding"]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
+    from backend.logs import escaped
+
     console = Console(highlight=False)
     bad = 0
     for finding in findings:
@@ -292,7 +294,7 @@ def _show(findings: Iterator["Finding"]) -> int:
         for width in (4, 15):
             row.add_column(width=width, no_wrap=True)
         row.add_column()
-        row.add_row(mark, finding.about, escape(finding.sentence))
+        row.add_row(mark, finding.about, escape(escaped(finding.sentence)))
         console.print(row)
         bad += finding.good is False
     return bad

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from backend.errors import LabelStudioError, TokenError
-from backend.label_studio.payloads import is_token, whole_number
+from backend.label_studio.payloads import clean, is_token, whole_number
 from backend.label_studio.ssrf import (
     Deadline,
     guarded,
@@ -365,7 +365,7 @@ def _detail(answer: requests.Response) -> str:
     if isinstance(body, dict):
         body = body.get("validation_errors") or body.get("detail") or body
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return f": {text[:300].rstrip('.')}" if text else ""
+    return f": {clean(text[:300]).rstrip('.')}" if text else ""
 
 
 def _claims(token: str) -> Json:

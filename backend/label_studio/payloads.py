@@ -42,6 +42,8 @@ _WRITTEN = re.compile(r"(0|[1-9]\d{0,18})(?:\.0{1,9})?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62
+# Other than tabs and line breaks.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 START_TRAINING = "START_TRAINING"
 
@@ -299,14 +301,15 @@ def moment(raw: object) -> datetime | None:
 
 
 def clean(raw: object) -> str:
-    """Text that every database takes: without NUL and lone surrogates; '' for other things."""
+    """Text that every database takes and no terminal obeys: without lone surrogates and control
+    characters; '' for other things."""
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw) if abs(raw) < 10**30 else ""
     if not isinstance(raw, str):
         return ""
-    return raw.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return _CONTROLS.sub("", raw).encode("utf-8", "replace").decode("utf-8")
 
 
 def _context(raw: object) -> tuple[Mapping[str, Any], ...]:

@@ -33,7 +33,7 @@ from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.annotations import Annotation, read_annotation
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.controls import LabelConfig
-from backend.label_studio.payloads import Project, moment
+from backend.label_studio.payloads import Project, clean, moment
 from backend.label_studio.projects import LabelStudioHosts
 from backend.samples.ingest import SampleStore
 
@@ -232,8 +232,8 @@ class Round:
                 "that was connected.",
                 answered=200,
             )
-        xml = about.get("label_config")
-        if not isinstance(xml, str):
+        xml = clean(about.get("label_config"))
+        if not xml:
             return
         self._store.save_config(self._project, xml, moment(about.get("updated_at")))
         try:

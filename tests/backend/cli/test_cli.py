@@ -17,10 +17,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from backend.cli import connect
 from backend.cli.main import COMMANDS, app
 from backend.db.engine import Database
 from backend.db.migrations import migrate
 from backend.jobs.presence import Presence
+from backend.label_studio.probe import Finding
 from backend.worker.child_process import free_port
 from tests.backend.programs import alive, until
 
@@ -254,3 +256,11 @@ def test_no_process_outlives_up_when_it_is_killed(tmp_path: Path, random_checkpo
     process.wait()
 
     until(lambda: not any(alive(pid) for pid in family), seconds=30)
+
+
+def test_a_name_from_label_studio_does_not_paint_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    connect._show(iter([Finding("project", True, "Project 1: \x1b[2JCats")]))
+
+    assert "\\x1b[2JCats" in capsys.readouterr().out

@@ -186,8 +186,8 @@ def test_webhooks(name, annotations, tasks):
     assert "<BrushLabels" in hook.label_config
 
 
-def test_a_webhooks_texts_are_such_that_every_database_takes_them() -> None:
-    project = {"id": 1, "title": "Cats\0 \ud83d", "label_config": "<View>\0</View>"}
+def test_a_webhooks_texts_are_such_that_databases_take_and_terminals_ignore_them() -> None:
+    project = {"id": 1, "title": "Ca\x1b\x9bts\0 \ud83d", "label_config": "<View>\0</View>"}
 
     hook = parse_webhook({"action": "PROJECT_UPDATED\0", "project": project})
 
