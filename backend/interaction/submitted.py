@@ -6,7 +6,7 @@ before. ``DraftSync`` notices that; here the masks are listed, and put back into
 prediction of their task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -173,11 +173,11 @@ def put_back(
         this &= TargetRow.dropped_by == annotation
         query = select(TargetRow).where(this, _WAITING).order_by(TargetRow.id)
         rows = connection.execute(query).all()
-        items = _items(connection, rows, config.of(data), tolerance)
+        by_object = _items(connection, rows, config.of(data), tolerance)
+        items = [item for of_object in by_object.values() for item in of_object]
         if not items:
             raise JobError(f"No mask of annotation {annotation} is left to put back.")
-        numbers = [row.id for row in rows]
-        here = TargetRow.id.in_(numbers)
+        here = TargetRow.id.in_(list(by_object))
         connection.execute(
             update(TargetRow).where(here).values(put_back_turn=TargetRow.answered_turn)
         )
@@ -197,18 +197,18 @@ def put_back(
 
 def _items(
     connection: Connection, rows: Sequence[Any], config: LabelConfig, tolerance: float
-) -> list[Mapping[str, Any]]:
+) -> dict[int, list[dict[str, Any]]]:
     """The newest mask of each object, as the page writes it. Those whose image or tool the
     labeling config no longer has are left out."""
     images = {image.name: image for image in config.images}
     answers = read_answers(connection, [row.id for row in rows])
-    items: list[Mapping[str, Any]] = []
+    items: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         image = images.get(row.image)
         brush = image.brush(row.brush) if image else None
         if image is None or brush is None or not answers[row.id]:
             continue
-        items += drawn_mask(
+        items[row.id] = drawn_mask(
             row.region_id,
             answers[row.id][0].mask.unpack(),
             brush=brush,

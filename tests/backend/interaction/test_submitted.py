@@ -4,8 +4,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from backend.db.engine import Database
+from backend.db.models import TargetRow
 from backend.errors import JobError, LabelStudioError
 from backend.interaction.request import Turn
 from backend.interaction.submitted import DroppedMasks, annotations_deleted, dropped_masks, put_back
@@ -320,3 +322,22 @@ def test_a_mask_stays_listed_while_the_config_lacks_its_tool(
     # then it can still be put back once the brush is there again
     page.config = before
     assert back(page, database, Studio()) == 1
+
+
+def test_of_several_masks_those_that_cannot_be_put_back_stay_listed(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given two dropped masks, one of them of a tool that the labeling config lacks now
+    page = open_page()
+    page.click(20)
+    page.click(70, "Dog")
+    page.work()
+    page.submit()
+    assert listed(page, database)[0].labels == ("Cat", "Dog")
+    with database.write() as connection:
+        of_dog = update(TargetRow).where(TargetRow.label == "Dog")
+        connection.execute(of_dog.values(brush="renamed"))
+    # when they are put back
+    assert back(page, database, Studio()) == 1
+    # then the other one waits
+    assert listed(page, database)[0].labels == ("Dog",)
