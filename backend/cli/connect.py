@@ -203,11 +203,19 @@ def _read_token(token: str, file: Path | None) -> str:
         )
     if file is None:
         return token
+    return _text_of(file).strip()
+
+
+def _text_of(file: Path) -> str:
+    """The text in a file, also as editors on Windows save it; - is standard input.
+
+    Raises LabelStudioError.
+    """
     try:
-        return (sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")).strip()
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise LabelStudioError(f"The token cannot be read from {file}: {reason}.") from error
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise LabelStudioError(f"{file} cannot be read: {reason}.") from error
 
 
 def _access(
@@ -269,7 +277,7 @@ def _read_config(name: str) -> str:
         raise LabelConfigError(
             f"There is no labeling config '{name}'. Give a file, or one of: {', '.join(ready)}."
         )
-    return path.read_text(encoding="utf-8")
+    return _text_of(path)
 
 
 def _ask_before_overwriting(label_studio: "LabelStudio", project: int) -> None:

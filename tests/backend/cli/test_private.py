@@ -8,7 +8,7 @@ import pytest
 
 from backend.api.server import check_guarded
 from backend.cli.common import keep_private
-from backend.cli.connect import _read_token
+from backend.cli.connect import _read_config, _read_token
 from backend.errors import AddressError, LabelStudioError
 from backend.settings import Settings
 from model.files import private_folder
@@ -82,3 +82,13 @@ def test_a_token_comes_from_a_file_and_one_in_the_arguments_is_warned_of(
     assert "--token-file" in capsys.readouterr().err
     with pytest.raises(LabelStudioError, match="cannot be read"):
         _read_token("", tmp_path / "nowhere")
+
+
+def test_files_of_windows_editors_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / encoding).write_text("<View/>", encoding)
+
+    assert _read_config(str(tmp_path / "utf-8-sig")) == "<View/>"
+    assert _read_token("", tmp_path / "utf-8-sig") == "<View/>"
+    with pytest.raises(LabelStudioError, match="not text in UTF-8"):
+        _read_config(str(tmp_path / "utf-16"))
