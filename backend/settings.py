@@ -4,6 +4,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -195,7 +196,8 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database URL: as set, else SQLite in the data folder."""
-        return self.database_url or f"sqlite:///{self.data.resolve() / 'phraseclick.db'}"
+        file = self.data.resolve() / "phraseclick.db"
+        return self.database_url or f"sqlite:///{quote(str(file))}"
 
 
 def unknown_variables() -> list[str]:

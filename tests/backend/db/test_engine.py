@@ -15,6 +15,7 @@ from backend.db.engine import Database
 from backend.db.migrations import check, migrate
 from backend.db.models import ProjectRow, TargetRow, TaskRow
 from backend.errors import DatabaseError
+from backend.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -168,6 +169,14 @@ def test_a_database_that_is_down_raises_a_sentence_without_the_password():
         pass
     assert "The database failed" in str(failed.value)
     assert "secret" not in str(failed.value)
+
+
+@pytest.mark.parametrize("folder", ["cats%20and%20dogs", "which?", "50%"])
+def test_the_database_is_in_the_data_folder_whatever_that_is_called(tmp_path, folder):
+    database = Database(Settings(data=tmp_path / folder).resolved_database_url)
+    migrate(database)
+    database.close()
+    assert (tmp_path / folder / "phraseclick.db").exists()
 
 
 def test_the_database_is_for_its_owner_alone(tmp_path):
