@@ -233,9 +233,9 @@ def bare_wish(project: Project) -> bytes:
 
 
 def read_task(raw: object) -> Task:
-    """One task as Label Studio serializes it, or a script's ``{"data": …}``."""
-    if not isinstance(raw, Mapping):
-        raise RequestError("A task of the request is not an object.")
+    """One task as Label Studio serializes it, or a script's ``{"data": …}``; one without data for
+    anything else, which must not cost the other tasks of a request their answers."""
+    raw = raw if isinstance(raw, Mapping) else {}
     data = raw.get("data")
     number = whole_number(raw.get("id"))
     drafts, annotations = raw.get("drafts"), raw.get("annotations")
