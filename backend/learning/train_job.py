@@ -218,7 +218,8 @@ class _Training:
             by=f"job {self._job.id}",
             alongside=self._progress.fenced,
         )
-        few = [name for name, count in labels_of(version.metrics).items() if count < LEAST_OBJECTS]
+        labeled = labels_of(version.metrics) or {}
+        few = [name for name, count in labeled.items() if count < LEAST_OBJECTS]
         if few:
             self._progress.line(
                 f"Fewer than {LEAST_OBJECTS} objects to train on, so still served by the base "

@@ -20,27 +20,33 @@ if TYPE_CHECKING:
 LEAST_OBJECTS = 5
 
 
-def learned_labels(before: Mapping[str, int], train: Dataset) -> dict[str, int]:
+def learned_labels(before: Mapping[str, int] | None, train: Dataset) -> dict[str, int]:
     """On how many objects of each label a version is trained that starts from one with ``before``.
 
     Labels under their common name (`concept_of`). Those of earlier trainings are not lost.
     """
+    before = before or {}
     objects = [about for index in range(len(train)) for about in train.objects(index)]
     now = Counter(about.concept for about in objects if about.concept)
     return {name: max(before.get(name, 0), now[name]) for name in sorted({*before, *now})}
 
 
-def labels_of(metrics: Mapping[str, Any]) -> dict[str, int]:
-    """The labels in a checkpoint's metrics; empty for a version that no team's labels made."""
-    labels: Mapping[str, Any] = metrics.get("labels") or {}
-    return {str(name): int(count) for name, count in labels.items()}
+def labels_of(metrics: Mapping[str, Any]) -> dict[str, int] | None:
+    """The labels in a checkpoint's metrics; None for a version that no team made.
+
+    A team can have labeled objects without naming them: then there are none.
+    """
+    labels = metrics.get("labels")
+    if not isinstance(labels, Mapping):
+        return None
+    return {str(name): count for name, count in labels.items() if isinstance(count, int)}
 
 
-def has_learned(labels: Mapping[str, int], label: str) -> bool:
+def has_learned(labels: Mapping[str, int] | None, label: str) -> bool:
     """Whether a version with these labels is to answer for ``label``; "" is no label in particular.
 
-    A version without labels is a base model, which answers for all.
+    A version that no team made (None) is a base model, which answers for all.
     """
-    if not labels or not label:
+    if labels is None or not label:
         return True
     return labels.get(concept_of(label), 0) >= LEAST_OBJECTS

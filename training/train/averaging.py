@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint
 from training.errors import TrainingError
+from training.finetune.labels import labels_of
 
 
 def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[float] = ()) -> str:
@@ -42,10 +44,17 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
     trained = set[str]().union(*(part.trained or () for part in parts))
     known = (part.metrics.get("metrics", {}).get("categories", ()) for part in parts)
     versions = [part.version for part in parts]
-    metrics = {
+    metrics: dict[str, Any] = {
         "averaged": dict(zip(versions, fractions, strict=True)),
         "categories": sorted(set[str]().union(*known)),
     }
+    learned = [labels_of(part.metrics.get("metrics", {})) for part in parts]
+    of_teams = [labels for labels in learned if labels is not None]
+    if of_teams:  # it has learned what all of them have
+        names = sorted(set[str]().union(*of_teams))
+        metrics["labels"] = {
+            name: min(labels.get(name, 0) for labels in of_teams) for name in names
+        }
     return checkpoints.save(
         out,
         network,

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from model import checkpoint
-from training.data import Dataset, PackDataset, Without
+from training.data import Dataset, PackDataset, Sample, SampleObject, Without
 from training.data.wrappers import Renamed
 from training.errors import DataError
 from training.finetune import fine_tune as module
 from training.finetune.fine_tune import FineTuned, fine_tune
-from training.finetune.labels import has_learned
+from training.finetune.labels import has_learned, labels_of
 from training.finetune.recipe import BUDGETS, FineTuneRecipe, loop_recipe, steps_for
 
 TINY = FineTuneRecipe(
@@ -66,6 +66,23 @@ def learned(*data: Any, **options: Any) -> tuple[FineTuned, list[float]]:
     ticks: list[float] = []
     made = fine_tune(*data, tick=lambda done, figures: ticks.append(done), **options)
     return made, ticks
+
+
+class Categorised(Renamed):
+    """A data set whose categories have other names, or none."""
+
+    def __init__(self, dataset: Dataset, names: Mapping[str, str]) -> None:
+        super().__init__(dataset, "harbour")
+        self._names = names
+
+    def __getitem__(self, index: int) -> Sample:
+        return dataclasses.replace(super().__getitem__(index), objects=self.objects(index))
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return tuple(
+            dataclasses.replace(about, category=self._names.get(about.category or ""))
+            for about in super().objects(index)
+        )
 
 
 class StopError(Exception):
@@ -243,19 +260,9 @@ def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
     unlearned: Path, team: Dataset, tmp_path: Path
 ) -> None:
     # given a team with a word of its own
-    class Renaming(Renamed):
-        def __getitem__(self, index: int) -> Any:
-            return dataclasses.replace(super().__getitem__(index), objects=self.objects(index))
-
-        def objects(self, index: int) -> tuple[Any, ...]:
-            return tuple(
-                dataclasses.replace(o, category="Hull_Scratch" if o.category == "cat" else "Dog")
-                for o in super().objects(index)
-            )
-
     assert not checkpoint.load(unlearned).tokenizer().knows("hull scratch")
     # when
-    names = Renaming(team, "harbour")
+    names = Categorised(team, {"cat": "Hull_Scratch", "dog": "Dog"})
     made = fine_tune(unlearned, names, None, out=tmp_path / "out", recipe=TINY)
     # then
     loaded = checkpoint.load(made.folder)
@@ -284,6 +291,24 @@ def test_labels_of_earlier_trainings_stay_learned(
     assert has_learned(labels, "Dog")
     assert not has_learned(labels, "cat")
     assert not has_learned(labels, "horse")
+
+
+def test_what_is_labeled_without_names_leaves_all_labels_to_the_base(
+    unlearned: Path, team: Dataset, tmp_path: Path
+) -> None:
+    # given labels that the project has renamed since, so that their objects have no category
+    made = fine_tune(unlearned, Categorised(team, {}), None, out=tmp_path / "out", recipe=TINY)
+    # when
+    labels = labels_of(made.metrics)
+    # then
+    assert not has_learned(labels, "dog")
+    assert has_learned(labels, "")
+    assert has_learned(labels_of(checkpoint.load(unlearned).metrics["metrics"]), "dog")
+
+
+@pytest.mark.parametrize("foreign", [None, ["cat"], "cat", 7])
+def test_a_foreign_checkpoints_labels_are_not_taken_for_a_teams(foreign: object) -> None:
+    assert labels_of({"labels": foreign}) is None
 
 
 def test_more_labels_make_more_steps_within_bounds() -> None:

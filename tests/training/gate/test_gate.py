@@ -40,7 +40,7 @@ class Painter:
     def __init__(self, where: Path, *, device: str) -> None:
         self.name, beyond, *labels = where.name.split("-")
         self.beyond = int(beyond)
-        self.labels = dict.fromkeys(labels, LEAST_OBJECTS)
+        self.labels = dict.fromkeys(labels, LEAST_OBJECTS) or None
 
     def look_at(self, sample: Sample, key: str, label: str = "") -> Answer:
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:

@@ -46,6 +46,20 @@ def test_every_weight_is_the_average(tmp_path: Path, shares: tuple[int, ...], va
     assert (average.vectors == checkpoints.load(parts[0]).vectors).all()
 
 
+def test_an_average_has_learned_what_all_teams_parts_have(tmp_path: Path) -> None:
+    # given a base and two versions of teams
+    labels = [None, {"cat": 20, "dog": 9}, {"cat": 7}]
+    network = PhraseClick(SMALL)
+    for number, of_team in enumerate(labels):
+        metrics = {} if of_team is None else {"labels": of_team}
+        checkpoints.save(tmp_path / f"{number}", network, WORDS, VECTORS, metrics, name="small")
+    # when
+    write_average([tmp_path / f"{number}" for number in range(3)], tmp_path / "average")
+    # then
+    average = checkpoints.load(tmp_path / "average")
+    assert average.metrics["metrics"]["labels"] == {"cat": 7, "dog": 0}
+
+
 def test_other_words_do_not_fit(tmp_path: Path) -> None:
     parts = [
         write(tmp_path / "one", 1.0, {"cat"}),
