@@ -138,8 +138,17 @@ def load(source: Path | str = SHIPPED) -> Checkpoint:
         vectors = tensors.pop(VECTORS).numpy()
         if SCALES in tensors:
             vectors = dequantise(vectors, tensors.pop(SCALES).numpy())
-        version = str(about["version"])
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        version = about["version"]
+        if not version or not isinstance(version, str):
+            raise ValueError(f"its version is {version!r}")
+        if not isinstance(about.setdefault("metrics", {}), dict):
+            raise ValueError("its metrics are no object")
+        unsound = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if unsound or not np.isfinite(vectors).all():
+            raise ValueError(f"values of {', '.join(unsound[:3]) or VECTORS} are not finite")
+    except (
+        AttributeError, KeyError, RecursionError, SafetensorError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
     dim = config.word_dim - (EXTRA if config.word_geometry else 0)
     if vectors.shape != (len(words), dim):
@@ -162,10 +171,11 @@ def _vocabulary(words: Sequence[str], trained: Iterable[str] | None) -> bytes:
 
 def _words(stored: Any) -> tuple[tuple[str, ...], frozenset[str] | None]:
     """Words and trained words. Older checkpoints have a plain list, all of it trained."""
-    if isinstance(stored, list):
-        return tuple(stored), None
-    trained = stored.get("trained")
-    return tuple(stored["words"]), None if trained is None else frozenset(trained)
+    trained = None if isinstance(stored, list) else stored.get("trained")
+    words = stored if isinstance(stored, list) else stored["words"]
+    if not all(isinstance(word, str) for word in (*words, *(trained or ()))):
+        raise ValueError("its vocabulary holds something else than words")
+    return tuple(words), None if trained is None else frozenset(trained)
 
 
 def _compact(tensor: Tensor) -> Tensor:

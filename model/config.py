@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from model.errors import CheckpointError
 
+# Of the numbers in a configuration. A network of larger ones would take all memory.
+LARGEST = 4096
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -87,9 +89,12 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Inverse of ``to_dict``. Raises CheckpointError on a field this version does not know."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        """Inverse of ``to_dict``.
+
+        Raises CheckpointError on a field this version does not know, and on impossible values.
+        """
+        known = {field.name: field.default for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known))
         if unknown:
             raise CheckpointError(
                 f"The checkpoint's configuration has unknown fields ({', '.join(unknown)}): "
@@ -98,4 +103,19 @@ class ModelConfig:
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
+        for name, value in fields.items():
+            if not _is_like(value, known[name]):
+                raise CheckpointError(f"The checkpoint's {name} cannot be {value!r:.80}.")
         return cls(**fields)
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a value of a field has the type of its default, and no excessive size."""
+    if isinstance(default, tuple):
+        same_length = isinstance(value, tuple) and len(value) == len(default)
+        return isinstance(value, tuple) and (same_length or not default)
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    if type(value) is int:
+        return type(default) is int and 0 <= value <= LARGEST
+    return type(value) is type(default)

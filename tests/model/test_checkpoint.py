@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,15 @@ def test_a_file_without_a_sum_is_not_trusted(copy: Path, name: str) -> None:
         (files.CONFIG, '{"form": "late", "channels": 64, "word_dim": 8}', "do not fit"),
         (files.CONFIG, '{"form": "sideways"}', "early"),
         (files.CONFIG, "not json", "not a checkpoint"),
+        (files.CONFIG, "[" * 100_000, "not a checkpoint"),
+        (files.CONFIG, '{"input_size": 10000000}', "input_size cannot be 10000000"),
+        (files.CONFIG, '{"input_size": "384"}', "input_size cannot be '384'"),
+        (files.CONFIG, '{"pixel_mean": [0.5]}', "pixel_mean cannot be"),
         (files.VOCABULARY, '["dog"]', "1 words need vectors"),
+        (files.VOCABULARY, "null", "not a checkpoint"),
+        (files.VOCABULARY, '{"words": ["dog", 7]}', "something else than words"),
         (files.METRICS, "{}", "version"),
+        (files.METRICS, '{"version": "a", "metrics": null}', "metrics are no object"),
         (files.WEIGHTS, "\x00\x01pickle?", "not a checkpoint"),
     ],
 )
@@ -150,6 +158,18 @@ def test_true_sums_over_wrong_content(copy: Path, name: str, content: str, messa
 
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(copy).network()
+
+
+def test_weights_that_are_no_numbers_are_refused(
+    small_network: PhraseClick, tmp_path: Path
+) -> None:
+    diverged = deepcopy(small_network)
+    with torch.no_grad():
+        next(diverged.parameters()).fill_(float("nan"))
+    checkpoint.save(tmp_path / "new", diverged, ["dog"], np.ones((1, 8), np.float32))
+
+    with pytest.raises(CheckpointError, match="are not finite"):
+        checkpoint.load(tmp_path / "new")
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:

@@ -37,3 +37,8 @@ def test_a_checkpoint_may_bring_its_own() -> None:
     assert Calibration.of(kept, iou_head=True) == Calibration(0.7, -0.2)
     assert Calibration.of({}, iou_head=True) == Calibration(1.0, 0.0)
     assert Calibration.of({}, iou_head=False) != Calibration(1.0, 0.0)
+
+
+@pytest.mark.parametrize("kept", [{}, {"scale": "x", "bias": 0}, {"scale": math.nan, "bias": 0}, 7])
+def test_a_foreign_one_is_not_used(kept: object) -> None:
+    assert Calibration.of({"confidence": kept}, iou_head=True) == Calibration()
