@@ -173,14 +173,15 @@ def side(digest: str) -> Side:
 
 
 def sides(digests: Sequence[str]) -> dict[Side, list[int]]:
-    """The positions of the pictures on each side, with the rule for few held-out ones."""
-    train, held_out = (
-        [n for n, digest in enumerate(digests) if side(digest) == wanted]
-        for wanted in ("train", "validation")
-    )
+    """The positions of the pictures on each side, with the rule for few held-out ones.
+
+    The same picture, as of two tasks, is always on one side.
+    """
+    held_out = {digest for digest in digests if side(digest) == "validation"}
+    train = sorted(set(digests) - held_out)
     lacking = min(max(0, _FEWEST_HELD_OUT - len(held_out)), int(len(train) * _MOST_SET_ASIDE))
-    set_aside = sorted(train, key=lambda n: (digests[n], n))[:lacking]
+    held_out.update(train[:lacking])
     return {
-        "train": [n for n in train if n not in set_aside],
-        "validation": sorted([*held_out, *set_aside]),
+        "train": [n for n, digest in enumerate(digests) if digest not in held_out],
+        "validation": [n for n, digest in enumerate(digests) if digest in held_out],
     }

@@ -24,6 +24,7 @@ from tests.backend.conftest import photograph
 from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
 from tests.backend.samples.studio_pictures import SIZE, Team
 from training.data import Concatenated, Dataset, PackDataset, Tolerant, open_dataset
+from training.data.sample import sides
 from training.errors import DataError
 
 
@@ -163,6 +164,19 @@ def test_a_fifth_is_held_out_and_a_picture_stays_on_its_side() -> None:
     assert side("33" * 32) == "validation"
     assert side("34" * 32) == "train"
     assert side("ff" * 32) == "train"
+
+
+def test_a_picture_of_two_tasks_is_never_set_aside_for_one_of_them() -> None:
+    # given few pictures that the hash lets train, each in two tasks, so that some are set aside
+    keys = [f"{digit}" * 64 for digit in "456789abcdef"]
+    # when
+    parts = sides([*keys, *keys])
+    # then
+    held_out = {n % len(keys) for n in parts["validation"]}
+    assert held_out == {0, 1, 2, 3}
+    assert sorted(parts["train"]) == [n for n in range(24) if n % 12 not in held_out]
+    # and one picture alone trains
+    assert sides(["ff" * 32] * 9) == {"train": list(range(9)), "validation": []}
 
 
 def test_no_held_out_picture_trains_and_two_tasks_with_one_picture_are_on_one_side(
