@@ -85,7 +85,8 @@ ONE_WORDS = frozenset(["a", "an", "one", "this", "that", "another"])
 COLLECTIVES = frozenset(
     re.findall(
         "[a-z]+",
-        "row rows column columns group groups pair pairs set line cluster bunch pile rest most",
+        "row rows column columns group groups pair pairs set line cluster bunch pile rest most lot "
+        "lots couple number crowd herd flock handful",
     )
 )
 SIDES = frozenset(["left", "right", "top", "bottom", "middle", "here", "there"])
@@ -143,6 +144,8 @@ def singular(word: str) -> str:
     """The likeliest singular of a word in lower case; the word itself where it is no plural."""
     if word in ONE_THING or word in ENDING_IN_S:
         return word
+    if word.removesuffix("es") in ENDING_IN_S:
+        return word.removesuffix("es")
     if len(word) > 4 and word.endswith(WITH_E):
         return word[:-2]
     return next(singulars(word), word)
@@ -157,7 +160,7 @@ def is_plural(words: Sequence[str]) -> bool:
     first = words[1:2] if words[:1] == ["the"] else words[:1]
     if set(words[:2]) & ALL_WORDS or (first and _is_number(first[0])):
         return True
-    if words and words[0] in ONE_WORDS and not set(words[1:2]) & COLLECTIVES:
+    if words and words[0] in ONE_WORDS and not set(words[1:2]) & (COLLECTIVES | NUMBERS):
         return False
     place = _noun(words)
     return place is not None and _is_plural_noun(words[place])

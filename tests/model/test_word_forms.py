@@ -14,6 +14,7 @@ from model.word_forms import as_singular, is_plural, singular
         *("buses", "people", "leaves", "both sheep", "every cell", "each cell", "bacteria"),
         *("red ones", "top row of windows", "a pair of shoes", "all of the cells", "dogs left"),
         *("dogs sitting on the grass", "cells without a nucleus", "the dog's ears"),
+        *("a lot of dogs", "a dozen cups", "a number of red cells", "a herd of cows"),
     ],
 )
 def test_phrases_about_several_things(phrase: str) -> None:
@@ -50,7 +51,13 @@ def test_what_a_phrase_says_about_one_of_them(phrase: str, about_one: str) -> No
 
 @pytest.mark.parametrize(
     ("word", "one"),
-    [("cherries", "cherry"), ("dishes", "dish"), ("houses", "house"), ("bus", "bus")],
+    [
+        ("cherries", "cherry"),
+        ("dishes", "dish"),
+        ("houses", "house"),
+        ("bus", "bus"),
+        ("canvases", "canvas"),
+    ],
 )
 def test_singular_of_a_word(word: str, one: str) -> None:
     assert singular(word) == one
