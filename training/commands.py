@@ -5,6 +5,7 @@ Each imports heavy packages when it runs, so that ``phraseclick --help`` stays f
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +24,31 @@ DataOption = Annotated[
     typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-JsonOption = Annotated[Path | None, typer.Option(help="Write all figures here.")]
+
+
+def _for_results(file: Path | None) -> Path | None:
+    """A file that is written in the end: that it can be is seen now, before hours of work."""
+    if file is None:
+        return None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}.") from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise typer.BadParameter(f"{file} cannot be written: name a file in a folder of yours.")
+    return file
+
+
+def _for_drawing(file: Path | None) -> Path | None:
+    """The same for a picture."""
+    if file is not None and file.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter(f"{file} is neither .png nor .svg.")
+    return _for_results(file)
+
+
+JsonOption = Annotated[
+    Path | None, typer.Option(help="Write all figures here.", callback=_for_results)
+]
 
 
 def train(
@@ -36,8 +61,6 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python phraseclick train CONFIG --out OUT
     """
-    import os
-
     from rich.console import Console
 
     from training.train.loop import main
@@ -94,7 +117,9 @@ def evaluate(
     ] = False,
     device: DeviceOption = "auto",
     json: JsonOption = None,
-    csv: Annotated[Path | None, typer.Option(help="Write one row per object here.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per object here.", callback=_for_results)
+    ] = None,
 ) -> None:
     """Measure checkpoints: interactions needed (NoC) and IoU reached, as served.
 
@@ -212,7 +237,9 @@ def simulate(
     budget: Annotated[
         Literal["quick", "thorough"], typer.Option(help="Of the trainings.")
     ] = "thorough",
-    seed: Annotated[int, typer.Option(help="Of the split, the trainings and the tests.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the split, the trainings and the tests.")
+    ] = 1,
     start: Annotated[
         str, typer.Option(help="The first version: a folder, 'shipped', or a version's name.")
     ] = "shipped",
@@ -227,7 +254,9 @@ def simulate(
         typer.Option(help="Keep rows and versions here; the same command resumes in it."),
     ] = None,
     json: JsonOption = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the curve here (.png, .svg).")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the curve here (.png, .svg).", callback=_for_drawing)
+    ] = None,
 ) -> None:
     """Simulate a team: what do its labels save?
 

@@ -14,6 +14,7 @@ import itertools
 import json
 import logging
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class PackDataset(RecordDataset[_Record]):
                 for key, group in itertools.groupby(files, lambda member: _split(member)[0]):
                     streams = {_split(member)[1]: archive.extractfile(member) for member in group}
                     yield from self._record(key, {s: f.read() for s, f in streams.items() if f})
-        except tarfile.TarError as error:
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path} is not a whole tar file: {error}") from error
 
     def _record(self, key: str, members: dict[str, bytes]) -> Iterator[_Record]:

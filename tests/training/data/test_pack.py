@@ -1,5 +1,6 @@
 """Shards are read as they are, and what is broken in them is named."""
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -86,7 +87,9 @@ def test_reads_jpeg_and_phrases_of_people_too(
     assert abs(int(read.image.mean()) - 99) <= 1
 
 
-@pytest.mark.parametrize("content", [None, b"this is no tar file", b""])
+@pytest.mark.parametrize(
+    "content", [None, b"this is no tar file", b"", gzip.compress(bytes(range(256)) * 99)[:200]]
+)
 def test_says_which_shard_is_missing_or_broken(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "gone.tar"
     if content is not None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -208,6 +209,28 @@ def test_impossible_options_are_errors() -> None:
     result = CliRunner().invoke(app, ["--team", "nowhere.tar", "--labels", "50,20"])
     assert isinstance(result.exception, RecipeError)
     assert "ascending and above 0" in str(result.exception)
+
+
+def test_that_results_can_be_written_is_seen_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given what takes long
+    monkeypatch.setattr(module, "simulate", Mock(side_effect=RecipeError("it has begun")))
+    (tmp_path / "file").touch()
+    # when / then
+    for option, place in (
+        ("--json", tmp_path),
+        ("--json", tmp_path / "file" / "figures.json"),
+        ("--picture", tmp_path / "curve.txt"),
+    ):
+        result = CliRunner().invoke(app, ["--team", "nowhere.tar", option, str(place)])
+        assert result.exit_code == 2
+    # and a missing folder is made
+    result = CliRunner().invoke(
+        app, ["--team", "nowhere.tar", "--json", str(tmp_path / "new" / "figures.json")]
+    )
+    assert "it has begun" in str(result.exception)
+    assert (tmp_path / "new").is_dir()
 
 
 def test_numbers_of_labels_are_separated_by_commas() -> None:
