@@ -42,9 +42,8 @@ class Calibration:
         """The calibration in a checkpoint's metrics, or a default."""
         kept = metrics.get(METRIC)
         if isinstance(kept, Mapping):
-            scale, bias = kept.get("scale"), kept.get("bias")
-            numbers = isinstance(scale, int | float) and isinstance(bias, int | float)
-            if numbers and math.isfinite(scale + bias):
+            scale, bias = (kept.get(name, math.nan) for name in ("scale", "bias"))
+            if all(isinstance(n, int | float) and math.isfinite(n) for n in (scale, bias)):
                 return cls(float(scale), float(bias))
         # From the first shipped checkpoint on 130 validation objects (first click).
         return cls() if iou_head else cls(1.21, -1.02)
