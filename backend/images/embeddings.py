@@ -113,6 +113,7 @@ class Embeddings:
         # Threads that need the same picture at the same time wait here and share the result.
         with timed("picture"):
             picture = self._pictures.read(place.address, place.project, place.task_id)
+        self._remember(place, picture.key)
         with timed("encode"):
             return predictor.encode(picture.array, picture.key)
 
@@ -124,10 +125,13 @@ class Embeddings:
             key = self._pictures.key_of(place.address, place.project, place.task_id)
             if key is None:
                 return None
-            if len(place.address) <= _KNOWN_CHARACTERS:
-                with self._lock:
-                    self._known[place] = key
+            self._remember(place, key)
         return predictor.cached(key)
+
+    def _remember(self, place: TaskPicture, key: str) -> None:
+        if len(place.address) <= _KNOWN_CHARACTERS:
+            with self._lock:
+                self._known[place] = key
 
     def ahead(self, place: TaskPicture, predictor: Predictor) -> None:
         """Encode in the background, so that the first click is as fast as the next."""
