@@ -286,6 +286,7 @@ class AllowedHosts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._has_password = settings.has_password
         names = settings.allowed_hosts.replace(",", " ").split()
         self._chosen = frozenset(name.casefold() for name in names)
         self._own = frozenset({"localhost", socket.gethostname().casefold()})
@@ -299,7 +300,7 @@ class AllowedHosts:
             return True
         if self._chosen:
             return False
-        if self._settings.has_password:
+        if self._has_password:
             return True
         if _ONE_LABEL.fullmatch(name) or name.endswith(_LOCAL_ENDINGS):
             return True
