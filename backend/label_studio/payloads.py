@@ -42,6 +42,7 @@ _WRITTEN = re.compile(r"(0|[1-9]\d{0,18})(?:\.0{1,9})?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62
+_FIRST_YEAR, _LAST_YEAR = 1970, 9_000
 # Other than tabs and line breaks.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -287,17 +288,17 @@ def whole_number(raw: object) -> int | None:
 
 
 def moment(raw: object) -> datetime | None:
-    """An ISO time of Label Studio as an aware UTC datetime; None if it is none."""
+    """An ISO time of Label Studio as an aware UTC datetime; None if it is none, or one that no
+    clock shows, with which one cannot calculate."""
     if not isinstance(raw, str) or len(raw) > 40:
         return None
     try:
         read = datetime.fromisoformat(raw)
     except ValueError:
         return None
-    try:
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-    except (OverflowError, ValueError):
+    if not _FIRST_YEAR <= read.year <= _LAST_YEAR:
         return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def clean(raw: object) -> str:

@@ -98,8 +98,11 @@ class Costs:
         for project, task in self.outdated():
             if time.monotonic() > until:
                 break
-            self.update(project, task)
-            done += 1
+            try:
+                self.update(project, task)
+                done += 1
+            except Exception:  # one task's trouble must not stop the others
+                _log.exception("Costs of task %d of project %s cannot be computed", task, project)
         return done
 
     def outdated(self) -> list[TaskKey]:

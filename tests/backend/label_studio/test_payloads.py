@@ -204,7 +204,8 @@ def test_bodies_that_are_none_are_refused_with_a_sentence(parse, body):
 
 
 @pytest.mark.parametrize(
-    "raw", [None, 3, "", "yesterday", "2026-13-01", "9999-12-31T23:59:59-23:00", "x" * 100]
+    "raw",
+    [None, 3, "", "yesterday", "2026-13-01", "9999-12-31T23:59:59-23:00", "0001-01-01", "x" * 100],
 )
 def test_times_that_are_none(raw):
     assert moment(raw) is None

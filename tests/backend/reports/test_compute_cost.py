@@ -185,6 +185,22 @@ def test_costs_of_older_labels_are_computed_over_time(team, desk):
     assert reports.reconcile(team.key).agrees
 
 
+def test_a_task_that_cannot_be_computed_stops_no_other(team, desk, monkeypatch):
+    label(team, desk)
+    with team.database.write() as connection:
+        connection.execute(delete(AnnotationTimeRow))
+    costs, update = Costs(team.database), Costs.update
+
+    def updated(self, project, task):
+        if task == 0:
+            raise OverflowError
+        update(self, project, task)
+
+    monkeypatch.setattr(Costs, "update", updated)
+    monkeypatch.setattr(costs, "outdated", lambda: [(team.key, 0), (team.key, 1)])
+    assert costs.catch_up() == 1
+
+
 def test_no_costs_are_computed_without_time(team, desk):
     label(team, desk)
     with team.database.write() as connection:
