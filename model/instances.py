@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model import merging
-from model.crop import Box
+from model.crop import Box, mask_box
 from model.inference import CERTAIN
 from model.mask_upsampling import LogitGrid, sigmoid
 from model.point_decoder import Cell, Patch
@@ -272,7 +272,7 @@ def apart(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Candi
 def at_picture_size(
     candidates: Sequence[Candidate], shape: tuple[int, ...], width: int, height: int
 ) -> list[Instance]:
-    """The objects' pixels; of two neighbours the better one owns their border."""
+    """The objects' pixels, each in one part; of two neighbours the better one owns their border."""
     owner = np.zeros((height, width), np.int16)
     whole = Box(0, 0, width, height)
     for number in range(len(candidates), 0, -1):
@@ -293,12 +293,15 @@ def at_picture_size(
     instances = []
     for number, box in enumerate(ndimage.find_objects(owner, len(candidates)), 1):
         if box is not None:
-            pixels = owner[box] == number
+            pixels = _largest_part(owner[box] == number)
+            # What it surrounds of another object is no hole.
+            pixels |= merging.pinholes(pixels, np.zeros_like(pixels)) & (owner[box] == 0)
+            held = mask_box(pixels)
+            assert held is not None  # a part at least
             rows, columns = box
-            place = Box(columns.start, rows.start, columns.stop, rows.stop)
-            instances.append(
-                Instance(width, height, place, pixels, candidates[number - 1].confidence)
-            )
+            place = held.moved(columns.start, rows.start)
+            confident = candidates[number - 1].confidence
+            instances.append(Instance(width, height, place, pixels[held.slices], confident))
     return instances
 
 
@@ -330,6 +333,14 @@ def distinct(objects: Sequence[Instance], limits: Limits = LIMITS) -> list[Insta
                 instance = instance.without(other)
         kept.append(instance)
     return kept
+
+
+def _largest_part(mask: Cells) -> Cells:
+    """The largest connected part of a mask that has one."""
+    labels, _ = ndimage.label(mask, merging.TOUCHING)
+    sizes = np.bincount(labels.ravel())
+    part: Cells = labels == 1 + sizes[1:].argmax()
+    return part
 
 
 def _depths(cells: Cells) -> NDArray[np.float64]:

@@ -90,6 +90,29 @@ def test_no_pixel_is_in_two_objects() -> None:
     assert np.sum([instance.mask() for instance in objects], axis=0).max() == 1
 
 
+def test_an_object_is_in_one_part_without_pinholes() -> None:
+    # given a disc with a pinhole, and a worse one of which it leaves two unlike parts
+    whole, pierced = disc(30, 40, 20), disc(30, 40, 20)
+    pierced[30, 40] = False
+    bar = np.zeros(SHAPE, np.bool_)
+    bar[26:34, 5:78] = True
+    bar &= ~pierced
+    candidates = [
+        Candidate(Patch(logits(mask), (0, 0), score), mask, score, 1.0)
+        for mask, score in ((pierced, 0.9), (bar, 0.8))
+    ]
+    bar[30, 40] = False
+    # when
+    better, worse = at_picture_size(candidates, SHAPE, width=80, height=60)
+    # then
+    assert _iou(better, whole) > 0.95
+    assert better.mask()[30, 40]
+    assert ndimage.label(worse.mask())[1] == 1
+    assert worse.mask()[30, 70]
+    assert worse.box.left > 50
+    assert np.array_equal(worse.mask()[worse.box.slices], worse.pixels)
+
+
 def test_an_object_that_is_not_sure_enough_is_left_out() -> None:
     candidates = find(everywhere(), Decoder((2.0, logit(0.2), 2.0, 2.0)), confidence)
     assert len(candidates) == len(DISCS) - 1
