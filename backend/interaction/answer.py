@@ -97,8 +97,10 @@ def draw_several(
     return Drawn(items, own, confidences, tuple(others))
 
 
-def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Instance]:
-    """The objects that no region of the page shows, as it was last saved.
+def unlabeled(
+    objects: Sequence[Instance], saved: Sequence[Saved], image: ImageControls
+) -> list[Instance]:
+    """The objects that no region of the image shows, as the page was last saved.
 
     The asking user's newest draft counts, or the annotations where there is no draft.
     """
@@ -108,7 +110,9 @@ def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Insta
         alike = (
             shown
             for shown in page.regions.values()
-            if left and (shown.width, shown.height) == (left[0].width, left[0].height)
+            if image.shows(shown.control, shown.image)
+            and left
+            and (shown.width, shown.height) == (left[0].width, left[0].height)
         )
         for _, mask in saved_masks(alike):
             left = [instance for instance in left if not _same(instance, mask)]

@@ -209,7 +209,7 @@ class _Interactive:
         with self._steps.timed("predict"):
             instances = predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
         with self._steps.timed("brush"):
-            objects = unlabeled(instances.objects, self._ask.saved)
+            objects = unlabeled(instances.objects, self._ask.saved, target.image)
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_several(turn, target, objects, size, tolerance)

@@ -228,7 +228,8 @@ class Rules(Assignment):
         """The masks on this image that a draft or an annotation shows, the newest first."""
         for region in reversed(list(saved.regions.values())):
             brush = self.image.brush(region.control)
-            if brush is not None and region.complete:
+            here = self.image.shows(region.control, region.image)
+            if brush is not None and here and region.complete:
                 yield region, brush
 
     @staticmethod

@@ -202,6 +202,10 @@ class ImageControls:
         """The brush control of this name."""
         return next((brush for brush in self.brushes if brush.name == name), None)
 
+    def shows(self, control: str, image: str) -> bool:
+        """Whether a mask of this control is on this image: one control may serve several."""
+        return self.brush(control) is not None and image in ("", self.name)
+
     def click(self, name: object) -> ClickControl | None:
         """The key point or box control of this name."""
         return next((control for control in self.prompts if control.name == name), None)

@@ -10,10 +10,11 @@ from sqlalchemy import select
 from backend.db.models import EventRow, TargetRow
 from backend.interaction.answer import Drawn, draw_several, unlabeled
 from backend.interaction.assignment import Policy
-from backend.interaction.request import Prompts, Turn
+from backend.interaction.request import Prompts, Turn, read_saved
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
+from backend.label_studio.config import parse_config
 from model.crop import Box
 from model.instances import Instance
 from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page
@@ -39,7 +40,7 @@ class CatsPage(Page):
     def predicted(self, turn: Turn, target: Prompts) -> Drawn:
         if not target.every:
             return super().predicted(turn, target)
-        objects = unlabeled(self.cats, turn.ask.saved)
+        objects = unlabeled(self.cats, turn.ask.saved, target.image)
         return draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
 
     def at(self, percent: float) -> str:
@@ -227,6 +228,38 @@ def test_what_is_labeled_already_is_not_suggested_again(accepting_page: CatsPage
     assert turn.started
     assert len(accepting_page.regions) == 3
     assert accepting_page.at(45) == turn.target.region_id
+
+
+@pytest.mark.parametrize("controls", [("one", "two"), ("both", "both")])
+def test_what_is_labeled_on_another_image_is_suggested(controls: tuple[str, str]) -> None:
+    # given two images of one size, and a cat that is labeled on the first one
+    tools = {"one": "first", "two": "second"} if controls[0] == "one" else {"both": "first,second"}
+    drawing = "".join(
+        f'<BrushLabels name="{name}" toName="{image}"><Label value="Cat"/></BrushLabels>'
+        for name, image in tools.items()
+    )
+    images = "".join(
+        f'<Image name="{name}" value="${name}"/>'
+        f'<TextArea name="phrase-{name}" toName="{name}" smart="true"/>'
+        for name in ("first", "second")
+    )
+    config = parse_config(f"<View>{images}{drawing}</View>")
+    cats = [cat(left, confidence) for left, confidence in CATS]
+    region = {
+        "id": "a",
+        "from_name": controls[0],
+        "to_name": "first",
+        "type": "brushlabels",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "value": {"rle": rle.encode(cats[0].mask()), "format": "rle", "brushlabels": ["Cat"]},
+    }
+    draft = {"id": 1, "user": "ann", "updated_at": "2026-11-22T12:00:00Z", "result": [region]}
+    saved = read_saved([draft], [], config)
+    # when
+    first, second = (unlabeled(cats, saved, image) for image in config.images)
+    # then
+    assert (first, second) == (cats[1:], cats)
 
 
 def test_editing_the_phrase_to_one_object_drops_the_others(page: CatsPage) -> None:
