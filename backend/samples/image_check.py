@@ -11,6 +11,7 @@ If a host is down, nothing is known about its pictures: they keep their state an
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -126,7 +127,9 @@ class ImageCheck:
     # -- inside
 
     def _fetch(self, place: LabeledPicture) -> Picture:
-        host = place.project, urlsplit(place.address).netloc
+        host = place.project, ""
+        with suppress(ValueError):  # such as half an IPv6 address, which reading it refuses
+            host = place.project, urlsplit(place.address).netloc
         began = time.monotonic()
         failures, until, sentence = self._slow.get(host, (0, 0.0, ""))
         if failures >= _FAILURES and began < until:
@@ -179,6 +182,11 @@ class ImageCheck:
                 place.project,
                 error,
             )
+            return
+        except Exception as error:  # one picture must not stop the check of all others
+            _log.exception("Picture of task %d, project %s", place.task_id, place.project)
+            what = f"An unexpected error occurred ({type(error).__name__}); see the worker's log."
+            self._save_failure(place, "gone", what)
             return
         self._save(place, state="good", key=picture.key, look_after=None, attempts=0, error="")
 

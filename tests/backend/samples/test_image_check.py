@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from backend.db.models import AnnotatedPictureRow
 from backend.errors import PictureAwayError, PictureError
+from backend.images.loader import Pictures
 from backend.samples.rules import labeled
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import PROJECT, region, settle
@@ -49,6 +50,30 @@ def test_a_picture_that_is_gone_is_tried_again_later_and_later(team: Team) -> No
     team.wait(hours=1)
     team.look()
     assert (noted(team)[0].state, noted(team)[0].error) == ("good", "")
+
+
+def test_an_address_that_is_none_or_a_failure_stops_no_other_check(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given an address that no parser takes, and a picture at which the backend itself fails
+    team.studio.task(1, "http://[half/1.png")
+    settle(team.store, team.studio.submit(1, 1, [region()]), team.now)
+    team.label(2, [region()])
+    team.label(3, [region()])
+    read = Pictures.read
+
+    def failing(pictures: Pictures, address: Any, *of: Any) -> Any:
+        if address == "/files/2.png":
+            raise OverflowError
+        return read(pictures, address, *of)
+
+    monkeypatch.setattr(Pictures, "read", failing)
+    # when all are checked
+    assert team.look() == 3
+    # then the others are, and each says what is wrong
+    assert [row.state for row in noted(team)] == ["gone", "gone", "good"]
+    assert "not valid" in noted(team)[0].error
+    assert "OverflowError" in noted(team)[1].error
 
 
 def test_a_clock_that_is_set_back_delays_no_check(team: Team) -> None:
