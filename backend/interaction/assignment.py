@@ -9,7 +9,7 @@ from typing import Literal
 from backend.db.models import EventKind
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.mask_history import ManualEdits, MaskHistory, TaskMasks
+from backend.interaction.mask_history import ManualEdits, MaskHistory, TaskMasks, digest
 from backend.interaction.objects import Click, Event, Target, TaskObjects
 from backend.interaction.page_changes import follow_page
 from backend.interaction.request import Interaction, PhraseSource, Prompts, Suggestion, Turn
@@ -301,9 +301,14 @@ class Assignment:
         showing = self.drafts.showing(target)
         # An object without an answer was made from the page's mask; else the page must be newer.
         answered = target.answered_at
-        if showing and (answered is None or self.drafts.newer(showing, answered)):
-            self.histories.append((target, history))
-            self.undone = follow_page(history, target, showing, self.ask)
+        if not showing or (answered is not None and not self.drafts.newer(showing, answered)):
+            return
+        name = digest(showing.regions[target.region_id])
+        if name and name != target.shown_digest and name == history.newest:
+            target.shown_digest = name  # as most often: it shows what was answered last
+            return
+        self.histories.append((target, history))
+        self.undone = follow_page(history, target, showing, name, self.ask)
 
     def _touches(self, click: Click, target: Target) -> bool:
         """Whether the click's own mask would touch the object's."""

@@ -172,6 +172,11 @@ class MaskHistory:
         """The ids of all clicks behind its masks."""
         return set().union(*(answer.click_ids for answer in self.answers))
 
+    @property
+    def newest(self) -> str:
+        """The digest of its newest mask; '' where there is none."""
+        return self.answers[0].digest if self.answers else ""
+
     def shown(self) -> PackedMask | None:
         return self.answers[0].mask if self.answers else None
 

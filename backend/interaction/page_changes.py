@@ -23,11 +23,13 @@ SAME_IOU = 0.99
 
 
 def follow_page(
-    history: MaskHistory, target: Target, showing: Saved, ask: Interaction
+    history: MaskHistory, target: Target, showing: Saved, name: str, ask: Interaction
 ) -> list[Event]:
-    """Take over the mask that the page shows; gives the events that this implies."""
+    """Take over the mask that the page shows; gives the events that this implies.
+
+    name: the digest of the object's region on the page.
+    """
     region = showing.regions[target.region_id]
-    name = digest(region)
     again = name == target.shown_digest
     # Key points behind an answer that are on the page; those of this request have none yet.
     counting = {click.id for click in target.counting}
@@ -38,7 +40,7 @@ def follow_page(
         # With Auto-Accept off, the old mask stays until the newest is accepted.
         return _rejected(history, target, showing, region, ask)
     target.shown_digest = name
-    if history.answers and history.answers[0].digest == name:
+    if name == history.newest:
         return []
     masks = page_masks(region)
     if masks is None:

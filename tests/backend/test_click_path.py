@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,17 +33,26 @@ def passed() -> Iterator[set[str]]:
     threading.setprofile(None)
 
 
+@pytest.mark.parametrize("saved", [False, True], ids=["at once", "after a draft was saved"])
 def test_a_further_click_passes_at_most_twenty_files(
-    service: Service, settings: Settings, page: Any, picture_host: Any, passed: set[str]
+    saved: bool,
+    service: Service,
+    settings: Settings,
+    page: Any,
+    picture_host: Any,
+    passed: set[str],
 ) -> None:
-    # given a click that was answered
+    # given a click that was answered, and perhaps the page's draft with its mask
     picture_host.add("/data/upload/6/a.png")
     clicks = [page.click(1, 30, 40), page.click(2, 35, 45)]
     with TestClient(create_app(settings, service)) as client:
-        client.post("/predict", json=page.request(clicks[:1]))
+        first = client.post("/predict", json=page.request(clicks[:1])).json()
+        later = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+        draft = {"id": 1, "user": "ann@example.org", "created_at": later, "updated_at": later}
+        drafts = [{**draft, "result": [page.region(first)]}] if saved else []
         passed.clear()
         # when a further one comes
-        answer = client.post("/predict", json=page.request(clicks))
+        answer = client.post("/predict", json=page.request(clicks, drafts=drafts))
         files = sorted(passed)
     # then it is answered
     assert page.status(answer.json()).startswith("2 clicks → Cat")
