@@ -1,8 +1,8 @@
 """Saves accepted labels as samples: always the same rows, in any order and with any repetition.
 
-The newest version of an annotation counts, by Label Studio's own ``updated_at``. If one version is
-reported twice, the later answer of Label Studio's API counts; between two webhooks the digest
-decides.
+Of webhooks, the newest version of an annotation counts, by Label Studio's own ``updated_at``;
+between two of the same time the digest decides. A later answer of Label Studio's API counts in any
+case: its clock or its database may have been set back.
 
 A webhook may report a deletion before what it deletes, so each deletion leaves a tombstone:
 ``gone_at`` in the row. Only a later answer of the API removes it, because a Label Studio that was
@@ -37,6 +37,8 @@ from backend.samples.prompts import Prompts, prompts_of
 
 # A webhook this shortly before a question to Label Studio may be newer than the answer.
 _JUST_BEFORE = timedelta(minutes=1)
+# The same by two clocks, of Label Studio and of this machine.
+_JUST_THEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,12 @@ class SampleStore:
             for task_id in tasks:
                 samples.delete_task(task_id, asked_at)
 
-    def save_config(self, project: Project, label_config: str, at: datetime | None) -> None:
-        """Save the project's labeling config, unless a newer one is known."""
+    def save_config(
+        self, project: Project, label_config: str, at: datetime | None, asked_at: datetime
+    ) -> None:
+        """Save the project's labeling config, as Label Studio's API returned it."""
         with self._locked(project.key) as samples:
-            samples.save_config(label_config, at)
+            samples.save_config(label_config, at, asked_at)
 
     def live_annotations(self, project: Project) -> dict[int, set[int]]:
         """The annotations that are known, by their task."""
@@ -196,10 +200,16 @@ class _Samples:
         )
         return list(self._session.scalars(query))
 
-    def save_config(self, label_config: str, at: datetime | None) -> None:
-        """Save a labeling config, unless a newer one is known."""
+    def save_config(
+        self, label_config: str, at: datetime | None, asked_at: datetime | None = None
+    ) -> None:
+        """Save a labeling config, unless a newer one is known. asked_at: when the API returned it,
+        which counts unless a webhook may have come just then."""
         known_at = self._project.config_at
-        if label_config and (known_at is None or known_at < (at or NEVER)):
+        newer = known_at is None or known_at < (at or NEVER)
+        if asked_at is not None and known_at is not None:
+            newer |= abs(known_at - asked_at) > _JUST_THEN
+        if label_config and newer:
             self._project.label_config, self._project.config_at = label_config, at or NEVER
 
     def save(
@@ -324,5 +334,7 @@ def _same(annotation: Annotation, row: AnnotationRow | None) -> bool:
 def _newer(annotation: Annotation, asked_at: datetime | None, row: AnnotationRow | None) -> bool:
     if row is None or row.updated_at is None:
         return True
+    if asked_at is not None and row.seen_at and row.seen_at < asked_at - _JUST_BEFORE:
+        return True  # what Label Studio has counts, also if its clock or database was set back
     this = (annotation.updated_at, asked_at or NEVER, annotation.digest)
     return this > (row.updated_at, row.asked_at or NEVER, row.digest)

@@ -235,7 +235,8 @@ class Round:
         xml = clean(about.get("label_config"))
         if not xml:
             return
-        self._store.save_config(self._project, xml, moment(about.get("updated_at")))
+        changed_at = moment(about.get("updated_at"))
+        self._store.save_config(self._project, xml, changed_at, self._rounds.now())
         try:
             self._config = self._rounds.read_config(xml)
         except LabelConfigError as error:

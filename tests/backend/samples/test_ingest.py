@@ -147,6 +147,24 @@ def test_what_label_studio_has_again_is_restored(
     assert [sample.annotation_id for sample in rows(database, SampleRow)] == [7]
 
 
+def test_an_older_version_that_label_studio_has_again_counts(
+    store: SampleStore, studio: Studio, database: Database
+) -> None:
+    # given: two versions, and then a Label Studio whose backup, or clock, is older than the second
+    connected(database)
+    settle(store, studio.submit(7, studio.task(3), [region(label="Dog")]))
+    before, config = dict(studio.annotations), studio.about() | {"label_config": "<View>new</View>"}
+    settle(store, studio.update(7, [region()]))
+    config["updated_at"] = (START + timedelta(days=365)).isoformat()
+    settle(store, {"action": "PROJECT_UPDATED", "project": config})
+    studio.annotations = before
+    # when
+    reconciliation(database, studio).run()
+    # then
+    assert [sample.label for sample in rows(database, SampleRow)] == ["Dog"]
+    assert rows(database, SampledProjectRow)[0].label_config == studio.config
+
+
 def test_left_out_regions_are_counted_with_the_annotation(
     store: SampleStore, studio: Studio, database: Database
 ) -> None:
