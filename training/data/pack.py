@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -98,6 +99,7 @@ class PackDataset(RecordDataset[_Record]):
                 for key, group in itertools.groupby(files, lambda member: _split(member)[0]):
                     streams = {_split(member)[1]: archive.extractfile(member) for member in group}
                     yield from self._record(key, {s: f.read() for s, f in streams.items() if f})
+                _must_have_ended(archive)
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path} is not a whole tar file: {error}") from error
 
@@ -120,6 +122,15 @@ class PackDataset(RecordDataset[_Record]):
             picture=picture,
             instances=members["inst.png"],
         )
+
+
+def _must_have_ended(archive: tarfile.TarFile) -> None:
+    """A file that was cut off, or that zeros interrupt, reads as a shorter one."""
+    stream: Any = archive.fileobj  # what it decompresses, if anything
+    stream.seek(archive.offset)
+    rest = stream.read()
+    if not rest or rest.strip(b"\0"):
+        raise tarfile.TarError("it ends too early; copy or download it again")
 
 
 def _split(member: tarfile.TarInfo) -> tuple[str, str]:

@@ -98,6 +98,16 @@ def test_says_which_shard_is_missing_or_broken(tmp_path: Path, content: bytes | 
         PackDataset([path])
 
 
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_a_shard_that_ends_too_early_is_not_read_as_a_smaller_one(shard: Path, damage: str) -> None:
+    content = shard.read_bytes()
+    half = len(content) // 1024 * 512
+    rest = b"" if damage == "cut" else bytes(2048) + content[half + 2048 :]
+    shard.write_bytes(content[:half] + rest)
+    with pytest.raises(DataError, match="not a whole tar file"):
+        PackDataset([shard])
+
+
 class TestReencode:
     def test_pictures_shrink_and_annotations_stay(self, shard: Path, tmp_path: Path) -> None:
         # given
