@@ -9,7 +9,7 @@ only place for what was understood, or what went wrong and what to do. It is 64 
 sentence is cut to fit: the advice goes first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,15 +98,20 @@ def draw_several(
 
 
 def unlabeled(
-    objects: Sequence[Instance], saved: Sequence[Saved], image: ImageControls
+    objects: Sequence[Instance],
+    saved: Sequence[Saved],
+    image: ImageControls,
+    phrases: Set[str] = frozenset(),
 ) -> list[Instance]:
     """The objects that no region of the image shows, as the page was last saved.
 
-    The asking user's newest draft counts, or the annotations where there is no draft.
+    The asking user's newest draft counts, or the annotations where there is no draft. An annotation
+    with phrases, none of which the page shows (``phrases``, by id), is that of another annotator.
     """
     newest = latest(one for one in saved if one.kind == "draft")
     left = list(objects)
-    for page in saved if newest is None else [newest]:
+    here = [one for one in saved if not one.phrases or one.phrases.keys() & phrases]
+    for page in here if newest is None else [newest]:
         alike = (
             shown
             for shown in page.regions.values()

@@ -209,7 +209,8 @@ class _Interactive:
         with self._steps.timed("predict"):
             instances = predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
         with self._steps.timed("brush"):
-            objects = unlabeled(instances.objects, self._ask.saved, target.image)
+            asked = self._ask
+            objects = unlabeled(instances.objects, asked.saved, target.image, asked.phrase_ids)
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_several(turn, target, objects, size, tolerance)

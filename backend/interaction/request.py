@@ -85,6 +85,7 @@ class Interaction:
     saved: tuple[Saved, ...]
     received_at: datetime
     ignored: tuple[str, ...] = ()  # a sentence for each kind of region that was left out
+    phrase_ids: frozenset[str] = frozenset()  # of all phrases of the request
 
     @property
     def kind(self) -> Literal["click", "phrase"]:
@@ -133,6 +134,7 @@ class Interaction:
             clicks=tuple(clicks.values())[-MAX_CLICKS:],
             size=sizes[-1] if sizes else None,
             phrase=phrases[-1] if phrases else None,
+            phrase_ids=frozenset(one.id for _, _, one in prompts if isinstance(one, Phrase)),
             saved=tuple(read_saved(task.drafts, task.annotations, config)),
             received_at=received_at or datetime.now(UTC),
             ignored=tuple(note for note in ignored if note),

@@ -40,7 +40,8 @@ class CatsPage(Page):
     def predicted(self, turn: Turn, target: Prompts) -> Drawn:
         if not target.every:
             return super().predicted(turn, target)
-        objects = unlabeled(self.cats, turn.ask.saved, target.image)
+        ask = turn.ask
+        objects = unlabeled(self.cats, ask.saved, target.image, ask.phrase_ids)
         return draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
 
     def at(self, percent: float) -> str:
@@ -228,6 +229,23 @@ def test_what_is_labeled_already_is_not_suggested_again(accepting_page: CatsPage
     assert turn.started
     assert len(accepting_page.regions) == 3
     assert accepting_page.at(45) == turn.target.region_id
+
+
+def test_a_second_annotator_gets_what_the_first_one_labeled(accepting_page: CatsPage) -> None:
+    # given all cats, labeled and submitted with their phrase
+    accepting_page.type("cats")
+    accepting_page.work()
+    accepting_page.submit()
+    # when another one opens the task and asks before a draft is there
+    other = replace(
+        accepting_page, user="bob@example.com", regions={}, shown={}, points={}, phrase=None
+    )
+    other.type("cats")
+    # then there are suggestions of all cats
+    assert len(other.regions) == 3
+    # and who opens the annotation again gets none
+    accepting_page.type("all cats")
+    assert len(accepting_page.regions) == 3
 
 
 @pytest.mark.parametrize("controls", [("one", "two"), ("both", "both")])
