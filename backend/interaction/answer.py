@@ -273,7 +273,8 @@ def said_of_several(answer: Understood, *, found: int, confidences: Sequence[flo
     labeled them.
     """
     if not found or not answer.known:
-        return understood(replace(answer, unsure=answer.confidence > 0))
+        # The words as a whole can be surer than any single object.
+        return understood(replace(answer, unsure=0 < answer.confidence < LEAST_CONFIDENCE))
     summary = f"{_quoted(answer)} → {answer.label}"
     if not confidences:
         labeled = "it is" if found == 1 else f"all {found} are"

@@ -222,3 +222,12 @@ def test_what_a_phrase_for_all_of_a_kind_found(
 ) -> None:
     answer = Understood(0, 0, "Cup", 0.31, bool(count), phrase="cups")
     assert said_of_several(answer, found=count, confidences=confidences).startswith(said)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.62])
+def test_words_that_find_no_single_object_are_unsure_only_where_they_are(confidence: float) -> None:
+    # given words whose answer as a whole means nothing, or is sure but is no object
+    answer = Understood(0, 0, "Cup", confidence, False, phrase="cups")
+    assert said_of_several(answer, found=0, confidences=()).startswith(
+        "'cups' → Cup: nothing found here; click on the object"
+    )
