@@ -192,6 +192,8 @@ def parse_predict(body: object) -> PredictRequest:
         raise RequestError("The request's 'tasks' is not a list of tasks.")
     if len(tasks) > MAX_TASKS:
         raise RequestError(f"More than {MAX_TASKS} tasks in one request; send fewer at once.")
+    if tasks and not any(isinstance(task, Mapping) for task in tasks):
+        raise RequestError("A task of the request is not an object.")
     params = predict.get("params")
     context = params.get("context") if isinstance(params, Mapping) else None
     project = predict.get("project")

@@ -65,6 +65,12 @@ def test_a_context_that_is_none_is_refused_with_a_sentence(context):
         parse_predict({**asked(), "params": {"context": context}})
 
 
+@pytest.mark.parametrize("tasks", [[5], [None, []]])
+def test_tasks_none_of_which_is_an_object_are_refused(tasks):
+    with pytest.raises(RequestError, match="not an object"):
+        parse_predict({**asked(), "tasks": tasks})
+
+
 def test_a_hundred_thousand_regions_are_refused():
     with pytest.raises(RequestError, match="100000 regions"):
         parse_predict(asked(*[{}] * 100_000))
