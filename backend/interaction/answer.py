@@ -60,16 +60,12 @@ def draw_one(
     turn: Turn, target: Prompts, mask: np.ndarray, confidence: float, tolerance: float
 ) -> Drawn:
     """One object's region; beside it what else is suggested, which a phrase alone replaces."""
-    others = turn.suggestions if target.clicks else ()
-    beside = [
-        item
-        for other in others
-        for item in _region(
-            other, other.packed_mask.unpack(), other.confidence, target.image, tolerance
-        ).items
-    ]
     own = _region(target, mask, confidence, target.image, tolerance)
-    return Drawn([*own.items, *beside], own, (confidence,), None if target.clicks else ())
+    items = list(own.items)
+    for other in turn.suggestions if target.clicks else ():
+        shown, sure = other.packed_mask.unpack(), other.confidence
+        items += _region(other, shown, sure, target.image, tolerance).items
+    return Drawn(items, own, (confidence,), None if target.clicks else ())
 
 
 def draw_several(
@@ -157,8 +153,6 @@ def _region(
     region_id: str = "",
 ) -> DrawnMask:
     """A mask with the label of an object; under its id where no other one is given."""
-    if not mask.any():
-        return DrawnMask([], mask)
     return drawn_mask(
         region_id or about.region_id,
         mask,

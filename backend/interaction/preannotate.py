@@ -261,8 +261,6 @@ class Preannotation:
     ) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         for number, (mask, confidence, control, label) in enumerate(objects):
-            if not mask.any():
-                continue
             name = (self.predictor.version, task.key, image.name, control.name, label, number)
             items += drawn_mask(
                 _region_id(*name),

@@ -275,13 +275,15 @@ def drawn_mask(
     score: float,
     tolerance: float,
 ) -> DrawnMask:
-    """A mask, H,W, that is not empty, as the items that the page would write for it: one brush
-    region or bitmask, or one polygon for each part, the first under the object's own id.
+    """A mask, H,W, as the items that the page would write for it: one brush region or bitmask, or
+    one polygon for each part, the first under the object's own id; none for an empty mask.
 
     Args:
         region_id: the id of a region on the page replaces that region.
         tolerance: of an outline, in pixels.
     """
+    if not mask.any():
+        return DrawnMask([], mask)
     height, width = mask.shape
     written = [] if label is None else [label.written]
     apart = brush.labels_control if written else ""  # the label is an item of its own
