@@ -90,6 +90,8 @@ _GREY: dict[str, int | tuple[int, ...]] = {
     "RGB": (128, 128, 128),
     "RGBA": (128, 128, 128, 255),
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_BLOCKS = frozenset(b"IHDR PLTE tRNS IDAT eXIf acTL fcTL fdAT IEND".split())
 # For the whole process: what is missing at a file's end, or too large beside the picture, is no
 # error.
 ImageFile.LOAD_TRUNCATED_IMAGES = True
@@ -212,7 +214,8 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     # so it stays on as a second check.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        file = io.BytesIO(_without_side_blocks(content))
+        with Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(max_pixels, image.size)
@@ -229,6 +232,20 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except Exception as error:
         # Decoders raise all kinds of errors on damaged files.
         raise _unreadable(content) from error
+
+
+def _without_side_blocks(content: bytes) -> bytes:
+    """A PNG without the blocks that its pixels do not need: Pillow refuses a file for a broken
+    colour profile or text, which browsers skip."""
+    if not content.startswith(_PNG):
+        return content
+    kept, at = [_PNG], len(_PNG)
+    while at < len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4])
+        if content[at + 4 : at + 8] in _PNG_BLOCKS:
+            kept.append(content[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _rgb(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:

@@ -302,6 +302,15 @@ def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> Non
         assert np.abs(array[::8, ::8].astype(int) - quarters(64, 48)[::8, ::8]).mean() < 60, end
 
 
+@pytest.mark.parametrize("broken", [b"iCCP", b"iCCPa", b"iCCPa\0\5xx", b"zTXta\0\7zz"])
+@pytest.mark.parametrize("at", [33, -12], ids=["before", "behind"])
+def test_broken_blocks_beside_the_pixels_of_a_png_are_skipped(broken: bytes, at: int) -> None:
+    content = file_of(Image.fromarray(quarters()), "PNG")
+    block = struct.pack(">I", len(broken) - 4) + broken + struct.pack(">I", zlib.crc32(broken))
+
+    assert_alike(decode(content[:at] + block + content[at:], MEGAPIXEL), quarters(), 0)
+
+
 @pytest.mark.parametrize("chunk", ["tEXt", "zTXt"])
 def test_a_huge_text_beside_the_picture_is_skipped(chunk: str) -> None:
     about = PngInfo()

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_the_opaque_half_of_the_wands_image_is_its_mask() -> None:
     assert np.argwhere(mask_in_image(png(alpha), 6, 4)).tolist() == [[1, 2]]
 
 
+def _with_empty_profile() -> str:
+    """A mask's image at which the decoder itself fails."""
+    data = base64.b64decode(image_of(np.ones((4, 6), bool)).partition(",")[2])
+    block = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4)
+    return "data:image/png;base64," + base64.b64encode(data[:-12] + block + data[-12:]).decode()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -137,6 +145,7 @@ def test_the_opaque_half_of_the_wands_image_is_its_mask() -> None:
         ("data:image/png;base64,%%", "cannot be read"),
         ("data:image/png;base64,iVBORw0KGgo=", "cannot be read"),
         ("data:image/jpeg;base64,", "no PNG"),
+        (_with_empty_profile(), "index out of range"),
     ],
 )
 def test_an_image_that_is_no_mask_is_refused(url: str, said: str) -> None:
