@@ -33,7 +33,7 @@ from backend.samples.dataset import AcceptedSamples, open_samples
 from backend.settings import Settings
 from training.data import Dataset, Sample, Without, open_dataset
 from training.errors import DataError
-from training.evaluation.measurement import Checkpoint
+from training.evaluation.measurement import Checkpoint, Served
 from training.evaluation.protocol import Mode, Target, follow
 from training.finetune.recipe import Budget
 from training.gate.gate import Verdict, judge, open_general_set
@@ -78,6 +78,9 @@ def compare(
     Raises VersionError if a version has no files.
     """
     general = open_dataset([settings.gate_set]) if settings.gate_set else open_general_set()
+    # What serves labels that a version has not learned; one for all projects would replace it.
+    everyone = registry.get(candidate).project == EVERYONE
+    base = registry.base_name if everyone else registry.serves(EVERYONE)
 
     def tick(done: float, figures: dict[str, float]) -> None:
         progress(done, f"Question {figures['asked']:.0f} of {figures['of']:.0f} to both")
@@ -87,7 +90,7 @@ def compare(
         registry.folder(champion),
         own=Without(general, range(len(general))) if own is None else own,
         general=general,
-        base=registry.folder(registry.base_name),
+        base=registry.folder(base),
         rules=rules,
         device=str(device_for(settings.training_device)),
         tick=tick,
@@ -191,7 +194,8 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
     progress.phase("replaying", 0.95)
     device = settings.training_device
-    older, newer = (_checkpoint(registry, name, device) for name in (before, version))
+    base = _checkpoint(registry, registry.base_name, device)
+    older, newer = (Served(_checkpoint(registry, name, device), base) for name in (before, version))
     replayed: list[ReplayedObject] = []
     left_out: list[str] = []
     for done, entry in enumerate(_objects(dataset, database, left_out), 1):
@@ -301,11 +305,11 @@ def _interactions(
         return [(row.region_id, row.interactions) for row in connection.execute(query)]
 
 
-def _needed(entry: _Object, method: Checkpoint) -> int:
+def _needed(entry: _Object, served: Served) -> int:
     """Interactions to the goal; the protocol's maximum if it is never reached."""
     sample, phrase = entry.sample, entry.row.phrase
     target = Target(sample.mask(entry.number), sample.void, phrase)
-    answer = method.look_at(sample, entry.picture)
+    answer = served.look_at(sample, entry.picture, entry.row.label)
     mode: Mode = "phrase+clicks" if phrase else "clicks"
     trajectory = follow(answer, target, mode, goal=GOOD, at_least=1)
     return trajectory.needed(GOOD)

@@ -3,6 +3,7 @@ labeled objects."""
 
 import itertools
 
+import numpy as np
 import pytest
 
 from backend.errors import CancelledError, JobError
@@ -17,6 +18,7 @@ from tests.backend.learning.progress import RecordedProgress
 from tests.backend.learning.versions import make_version
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, square
 from tests.backend.samples.studio_pictures import Team
+from training.evaluation.measurement import Checkpoint
 from training.finetune.recipe import Budget
 from training.gate.rules import STANDARD, General
 
@@ -90,6 +92,25 @@ def test_the_champion_is_compared_with_its_predecessor(team):
     assert means["n"] == 3
     assert means["difference"]["mean"] == pytest.approx(means["after"] - means["before"])
     assert progress.done[-1] == 1.0
+
+
+def test_a_label_that_a_version_has_not_learned_is_replayed_with_the_base(
+    team, tmp_path, monkeypatch
+):
+    # given a version that has learned cats only
+    registry = Registry(team.database, team.settings)
+    registry.add(make_version(tmp_path, 3, labels={"cat": 9}), project=PROJECT.key)
+    asked = set()
+
+    def look_at(self, sample, key, label=""):
+        asked.add((self.name.partition("-")[0], label))
+        return lambda clicks, phrase, before: np.ones(sample.instances.shape, bool)
+
+    monkeypatch.setattr(Checkpoint, "look_at", look_at)
+    # when
+    run(team, before="base", version="v3")
+    # then
+    assert asked == {("v1", "Cat"), ("v1", "Dog"), ("v3", "Cat")}
 
 
 def test_a_version_compared_with_itself_is_refused(team):
