@@ -2,6 +2,7 @@
 labeled objects."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -97,20 +98,20 @@ def test_the_champion_is_compared_with_its_predecessor(team):
 def test_a_label_that_a_version_has_not_learned_is_replayed_with_the_base(
     team, tmp_path, monkeypatch
 ):
-    # given a version that has learned cats only
+    # given a version that has learned cats only, of two cats and a dog
     registry = Registry(team.database, team.settings)
     registry.add(make_version(tmp_path, 3, labels={"cat": 9}), project=PROJECT.key)
-    asked = set()
+    asked = Counter()
 
     def look_at(self, sample, key, label=""):
-        asked.add((self.name.partition("-")[0], label))
+        asked[self.name.partition("-")[0]] += 1
         return lambda clicks, phrase, before: np.ones(sample.instances.shape, bool)
 
     monkeypatch.setattr(Checkpoint, "look_at", look_at)
     # when
     run(team, before="base", version="v3")
     # then
-    assert asked == {("v1", "Cat"), ("v1", "Dog"), ("v3", "Cat")}
+    assert asked == {"v1": 3 + 1, "v3": 2}
 
 
 def test_a_version_compared_with_itself_is_refused(team):
