@@ -113,7 +113,8 @@ class Preannotation:
             )
         elif len(known) > _MOST_LABELS:
             _log.warning(
-                "Project %s: predictions look for its first %d labels only, of %d.",
+                "Project %s: predictions look for %d labels only, of %d: for those that were "
+                "learned, then for its first ones.",
                 project.id,
                 _MOST_LABELS,
                 len(known),
@@ -247,6 +248,8 @@ class Preannotation:
             for control, label in image.labels
             if (predictor := self._serving(label.value)).tokenizer.knows(label.value)
         ]
+        # What the champion has learned is what the team labels.
+        known.sort(key=lambda entry: entry[0] is not self.predictor)
         groups: dict[str, _LabelGroup] = {}
         for predictor, control, label in reversed(known[:_MOST_LABELS]):
             _, labels = groups.setdefault(predictor.version, (predictor, {}))
