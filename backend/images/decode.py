@@ -90,6 +90,7 @@ _GREY: dict[str, int | tuple[int, ...]] = {
     "RGB": (128, 128, 128),
     "RGBA": (128, 128, 128, 255),
 }
+_LEAST_APP = 11  # bytes that Pillow reads of the blocks of JFIF and Adobe
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BLOCKS = frozenset(b"IHDR PLTE tRNS IDAT eXIf acTL fcTL fdAT IEND".split())
 # For the whole process: what is missing at a file's end, or too large beside the picture, is no
@@ -235,8 +236,10 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _without_side_blocks(content: bytes) -> bytes:
-    """A PNG without the blocks that its pixels do not need: Pillow refuses a file for a broken
-    colour profile or text, which browsers skip."""
+    """A JPEG or PNG without the blocks that its pixels do not need: Pillow refuses a file for a
+    broken colour profile or text, which browsers skip."""
+    if content.startswith(b"\xff\xd8") and (first := first_scan(content)) is not None:
+        return content[:2] + b"".join(_jpeg_blocks(content, first)) + content[first:]
     if not content.startswith(_PNG):
         return content
     kept, at = [_PNG], len(_PNG)
@@ -246,6 +249,18 @@ def _without_side_blocks(content: bytes) -> bytes:
             kept.append(content[at:end])
         at = end
     return b"".join(kept)
+
+
+def _jpeg_blocks(content: bytes, first: int) -> Iterator[bytes]:
+    """What stands before the first scan, of side blocks only EXIF and those about colour spaces."""
+    at = 2
+    while at < first:
+        end = at + 2 + int.from_bytes(content[at + 2 : at + 4])
+        marker = content[at + 1]
+        whole = marker == 0xE1 or (marker in (0xE0, 0xEE) and end - at >= _LEAST_APP)
+        if whole or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            yield content[at : min(end, first)]
+        at = end
 
 
 def _rgb(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:

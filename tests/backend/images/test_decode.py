@@ -302,6 +302,15 @@ def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> Non
         assert np.abs(array[::8, ::8].astype(int) - quarters(64, 48)[::8, ::8]).mean() < 60, end
 
 
+@pytest.mark.parametrize(
+    "broken", [b"\xe0\0\6JFIF", b"\xee\0\7Adobe", b"\xe2\0\x0eICC_PROFILE\0"], ids=["0", "14", "2"]
+)
+def test_broken_blocks_before_the_pixels_of_a_jpeg_are_skipped(broken: bytes) -> None:
+    content = file_of(Image.fromarray(quarters()), "JPEG", quality=95)
+
+    assert_alike(decode(content[:2] + b"\xff" + broken + content[2:], MEGAPIXEL), quarters(), 4)
+
+
 @pytest.mark.parametrize("broken", [b"iCCP", b"iCCPa", b"iCCPa\0\5xx", b"zTXta\0\7zz"])
 @pytest.mark.parametrize("at", [33, -12], ids=["before", "behind"])
 def test_broken_blocks_beside_the_pixels_of_a_png_are_skipped(broken: bytes, at: int) -> None:
