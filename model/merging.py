@@ -40,6 +40,8 @@ def part_at(mask: Cells, seeds: Cells) -> Cells:
     chosen = np.zeros(count + 1, np.bool_)
     chosen[labels[seeds]] = True
     chosen[0] = False
+    if chosen[1:].all():
+        return mask
     kept: Cells = chosen[labels]
     return kept
 
@@ -65,6 +67,8 @@ def pinholes(mask: Cells, negatives: Cells) -> Cells:
         small[edge] = False
     small[labels[negatives]] = False
     small[0] = False
+    if not small.any():
+        return np.zeros_like(mask)
     holes: Cells = small[labels]
     return holes
 
@@ -231,7 +235,9 @@ def wanted_parts(inside: Cells, clicked: Cells, before: Cells | None) -> Cells:
 def new_pinholes(mask: Cells, negatives: Cells, before: Cells | None) -> Cells:
     """The holes that `cleaned` fills."""
     holes = pinholes(mask, negatives)
-    return holes if before is None else holes & ~pinholes(before, negatives)
+    if before is None or not holes.any():
+        return holes
+    return holes & ~pinholes(before, negatives)
 
 
 def tidied(layers: MaskLayers, prompt: Prompt, before: Mask | None = None) -> MaskLayers:

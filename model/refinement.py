@@ -192,7 +192,7 @@ class Session:
             for part in self._elsewhere(start, self.prompt.positives)
         ]
         layers = tuple(Layer(answer.grid.smoothed()) for answer in [*apart, *answers])
-        return self._result(layers, answers[-1])
+        return self._result(layers, _agreed(answers))
 
     def _cut_look(self, box: Box, previous: Mask | None) -> Answer:
         """A look whose logits are cleaned and cut to the prompt's box."""
@@ -341,6 +341,17 @@ class Session:
     @property
     def _whole(self) -> Box:
         return Box(0, 0, self.width, self.height)
+
+
+def _agreed(answers: Sequence[Answer]) -> Answer:
+    """The last of these passes over an object, with the mean of the IoUs that they expect.
+
+    Which object is meant shows in the whole picture, where its border is shows in the crop: the
+    mean says more about the mask than either (training/RUNS.md).
+    """
+    expected = [answer.iou_logit for answer in answers if answer.iou_logit is not None]
+    mean = sum(expected) / len(expected) if expected else None
+    return replace(answers[-1], iou_logit=mean)
 
 
 def previous_in(previous: Mask | None, box: Box) -> Mask | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from model.tokenizer import Tokens
 Mask = NDArray[np.bool_]
 WIDTH, HEIGHT = 600, 400
 WHOLE = Box(0, 0, WIDTH, HEIGHT)
+NO_WORDS = Tokens((), (), (), np.zeros((0, 8), np.float32))
 Shape = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
@@ -100,6 +102,22 @@ def test_a_small_object_gets_a_closer_look() -> None:
     assert len(looks.boxes) == 2
     assert looks.boxes[1].holds(200, 150)
     assert iou(mask, picture_of(disk(200, 150, 20))) > 0.95
+
+
+def test_a_first_answer_is_as_good_as_both_looks_expect() -> None:
+    # given a network that is less sure of the object in the whole picture than of its border
+    class SureNetwork(RecordingNetwork):
+        def __call__(self, *args: Any, **options: Any) -> Answer:
+            answer = super().__call__(*args, **options)
+            return replace(answer, iou_logit=-1.0 if len(self.boxes) == 1 else 2.0)
+
+    looks = SureNetwork(disk(200, 150, 20))
+    prompt = Prompt((Click(200, 150),), NO_WORDS)
+    # when a small object is clicked
+    result = Session(WIDTH, HEIGHT, prompt, looks, box_prompts=False).answer(None)
+    # then the mean of both is expected
+    assert len(looks.boxes) == 2
+    assert result.answer.iou_logit == 0.5
 
 
 def test_a_known_object_is_looked_at_alone() -> None:
