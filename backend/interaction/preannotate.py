@@ -13,6 +13,7 @@ result would be stored, and the task never asked about again for this version.
 """
 
 import hashlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -103,21 +104,23 @@ class Preannotation:
         names = [label.value for image in config.images for _, label in image.labels]
         if self.label_masks == "never" or not names:
             return
-        known = [name for name in names if self._serving(name).tokenizer.knows(name)]
-        if not known:
+        known = (name for name in names if self._serving(name).tokenizer.knows(name))
+        # Thousands of names are not read.
+        asked = len(list(itertools.islice(known, _MOST_LABELS + 1)))
+        if not asked:
             _log.warning(
                 "Project %s: the model knows none of its %d label names, so tasks without a phrase "
                 "get empty predictions. A training teaches it the names.",
                 project.id,
                 len(names),
             )
-        elif len(known) > _MOST_LABELS:
+        elif asked > _MOST_LABELS:
             _log.warning(
                 "Project %s: predictions look for %d labels only, of %d: for those that were "
                 "learned, then for its first ones.",
                 project.id,
                 _MOST_LABELS,
-                len(known),
+                len(names),
             )
 
     def _collect(
@@ -243,15 +246,13 @@ class Preannotation:
 
     def _known_labels(self, image: ImageControls) -> list[_LabelGroup]:
         """The labels that can be asked for by name, by the predictor that serves them."""
-        known = [
-            (predictor, control, label)
-            for control, label in image.labels
-            if (predictor := self._serving(label.value)).tokenizer.knows(label.value)
-        ]
+        served = [(self._serving(label.value), control, label) for control, label in image.labels]
         # What the champion has learned is what the team labels.
-        known.sort(key=lambda entry: entry[0] is not self.predictor)
+        served.sort(key=lambda entry: entry[0] is not self.predictor)
+        words = (entry for entry in served if entry[0].tokenizer.knows(entry[2].value))
+        known = list(itertools.islice(words, _MOST_LABELS))
         groups: dict[str, _LabelGroup] = {}
-        for predictor, control, label in reversed(known[:_MOST_LABELS]):
+        for predictor, control, label in reversed(known):
             _, labels = groups.setdefault(predictor.version, (predictor, {}))
             labels[label.value] = control, label
         return list(groups.values())
