@@ -10,9 +10,10 @@ picture as a whole shows too little, so it is searched once more in overlapping 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from model.inference import CERTAIN
 from model.mask_upsampling import LogitGrid, sigmoid
 from model.point_decoder import Cell, Patch
 
+T = TypeVar("T")
 Cells = NDArray[np.bool_]
 Logits = NDArray[np.float32]
 Decode = Callable[[Sequence[Cell]], list[Patch | None]]
@@ -332,6 +334,18 @@ def distinct(objects: Sequence[Instance], limits: Limits = LIMITS) -> list[Insta
             if common:
                 instance = instance.without(other)
         kept.append(instance)
+    return kept
+
+
+def each_once(
+    found: Iterable[T], confidence: Callable[[T], float], iou: Callable[[T, T], float]
+) -> list[T]:
+    """What was found by several names or versions, each object once: the most confident of those
+    that agree. The most confident object comes first."""
+    kept: list[T] = []
+    for one in sorted(found, key=confidence, reverse=True):
+        if all(iou(one, other) <= LIMITS.same for other in kept):
+            kept.append(one)
     return kept
 
 

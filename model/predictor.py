@@ -38,7 +38,7 @@ from model.inference import (
     own_array,
     passes_for,
 )
-from model.instances import LIMITS, Instance
+from model.instances import LIMITS, Instance, each_once
 from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
 from model.phrase_search import Instances, PhraseSearch
@@ -271,11 +271,7 @@ class Predictor:
             for name, instances in zip(names, found, strict=True)
             for instance in instances.objects
         ]
-        named.sort(key=lambda entry: -entry[1].confidence)
-        kept: list[tuple[str, Instance]] = []
-        for name, instance in named:
-            if all(instance.iou(other) <= LIMITS.same for _, other in kept):
-                kept.append((name, instance))
+        kept = each_once(named, lambda one: one[1].confidence, lambda a, b: a[1].iou(b[1]))
         return kept, [instances.confidence for instances in found]
 
     @finishes_before_exit

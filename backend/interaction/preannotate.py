@@ -31,14 +31,15 @@ from backend.errors import (
     TooManyError,
 )
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction.answer import LEAST_CONFIDENCE, SAME_OBJECT_IOU
+from backend.interaction.answer import LEAST_CONFIDENCE
 from backend.interaction.label_words import asks_for_all, labels_named
 from backend.label_studio.controls import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.regions import drawn_mask
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
-from model.predictor import Instance, Predictor
+from model.instances import Instance, each_once
+from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -101,26 +102,24 @@ class Preannotation:
 
     def _warn_of_names(self, config: LabelConfig, project: Project) -> None:
         """Say in the log which label names find nothing in pictures without a phrase."""
-        names = [label.value for image in config.images for _, label in image.labels]
-        if self.label_masks == "never" or not names:
+        labels = [entry for image in config.images for entry in image.labels]
+        if self.label_masks == "never" or not labels:
             return
-        known = (name for name in names if self._serving(name).tokenizer.knows(name))
-        # Thousands of names are not read.
-        asked = len(list(itertools.islice(known, _MOST_LABELS + 1)))
-        if not asked:
+        known = self._first_known(labels, _MOST_LABELS + 1)
+        if not known:
             _log.warning(
                 "Project %s: the model knows none of its %d label names, so tasks without a phrase "
                 "get empty predictions. A training teaches it the names.",
                 project.id,
-                len(names),
+                len(labels),
             )
-        elif asked > _MOST_LABELS:
+        elif len(known) > _MOST_LABELS:
             _log.warning(
                 "Project %s: predictions look for %d labels only, of %d: for those that were "
                 "learned, then for its first ones.",
                 project.id,
                 _MOST_LABELS,
-                len(names),
+                len(labels),
             )
 
     def _collect(
@@ -230,11 +229,8 @@ class Preannotation:
         if len(groups) < 2:
             return objects, confidences
         # Two versions that find the same object by different labels: the more confident one counts.
-        distinct: list[_Labelled] = []
-        for one in sorted(objects, key=lambda entry: -entry[0].confidence):
-            if all(one[0].iou(other) <= SAME_OBJECT_IOU for other, *_ in distinct):
-                distinct.append(one)
-        return distinct, confidences
+        once = each_once(objects, lambda one: one[0].confidence, lambda a, b: a[0].iou(b[0]))
+        return once, confidences
 
     def _confidences(self, image: ImageControls, place: TaskPicture) -> list[float]:
         """How sure each label's name is, without its objects."""
@@ -246,16 +242,22 @@ class Preannotation:
 
     def _known_labels(self, image: ImageControls) -> list[_LabelGroup]:
         """The labels that can be asked for by name, by the predictor that serves them."""
-        served = [(self._serving(label.value), control, label) for control, label in image.labels]
-        # What the champion has learned is what the team labels.
-        served.sort(key=lambda entry: entry[0] is not self.predictor)
-        words = (entry for entry in served if entry[0].tokenizer.knows(entry[2].value))
-        known = list(itertools.islice(words, _MOST_LABELS))
         groups: dict[str, _LabelGroup] = {}
-        for predictor, control, label in reversed(known):
+        for predictor, control, label in reversed(self._first_known(image.labels, _MOST_LABELS)):
             _, labels = groups.setdefault(predictor.version, (predictor, {}))
             labels[label.value] = control, label
         return list(groups.values())
+
+    def _first_known(
+        self, labels: Iterable[tuple[BrushControl, Label]], most: int
+    ) -> list[tuple[Predictor, BrushControl, Label]]:
+        """The first labels whose names are known, with the predictor that serves each; those that
+        the champion has learned come first. Of thousands of names no more are read."""
+        served = [(self._serving(label.value), control, label) for control, label in labels]
+        # What the champion has learned is what the team labels.
+        served.sort(key=lambda entry: entry[0] is not self.predictor)
+        known = (entry for entry in served if entry[0].tokenizer.knows(entry[2].value))
+        return list(itertools.islice(known, most))
 
     def _serving(self, label: str) -> Predictor:
         return self.for_label(label) if self.for_label else self.predictor

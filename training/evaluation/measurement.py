@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model.instances import LIMITS
+from model.instances import each_once
 from model.predictor import Click, Embedding, Predictor
 from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
@@ -127,13 +127,11 @@ class Served:
         if len(learned) == len(labels):
             return regions
         others = [label for label in labels if label not in learned]
-        regions = [*regions, *self.base.suggest(sample, key, others)]
-        # Of an object that both find, the more confident region counts.
-        kept: list[Region] = []
-        for region in sorted(regions, key=lambda region: -region.confidence):
-            if all(overlap(region.mask, other.mask) <= LIMITS.same for other in kept):
-                kept.append(region)
-        return kept
+        return each_once(
+            [*regions, *self.base.suggest(sample, key, others)],
+            lambda region: region.confidence,
+            lambda one, other: overlap(one.mask, other.mask),
+        )
 
 
 @dataclass(frozen=True, eq=False)
