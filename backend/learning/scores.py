@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from model.errors import PhraseClickError
 from model.predictor import Predictor
 from training import acquisition
 from training.acquisition import Method
-from training.finetune.labels import has_learned, labels_of
+from training.finetune.labels import first_learned
 
 _log = logging.getLogger(__name__)
 
@@ -107,12 +107,14 @@ class TaskScorer:
 
     def _serving(self, label: str) -> Predictor:
         """The predictor that serves a label, as in ``backend.registry.serving``."""
+        return first_learned(self._loaded(), label)
+
+    def _loaded(self) -> Iterator[Predictor]:
+        """The predictors in order, each loaded when it is first needed."""
         for number, checkpoint in enumerate(self._checkpoints):
             if number == len(self._predictors):
                 self._predictors.append(Predictor(checkpoint, beside=self._predictor))
-            if has_learned(labels_of(self._predictors[number].metrics), label):
-                return self._predictors[number]
-        return self._predictors[-1]
+            yield self._predictors[number]
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
         """One picture's expected cost, the network's uncertainty, and its descriptor."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from backend.label_studio.payloads import Project, number_of
 from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.versions import Registry
 from model.predictor import USUAL_SHAPES, Predictor
-from training.finetune.labels import has_learned, labels_of
+from training.finetune.labels import first_learned
 
 _log = logging.getLogger(__name__)
 
@@ -220,10 +220,12 @@ class Predictors:
         A champion forgets part of what its project did not label, so the base model serves the
         other labels. Never fails; waits a few seconds at most.
         """
-        for predictor in (self.champion(project), self.serves(None)):
-            if has_learned(labels_of(predictor.metrics), label):
-                return predictor
-        return self.base
+        return first_learned(self._for_labels(project), label)
+
+    def _for_labels(self, project: Project) -> Iterator[Predictor]:
+        yield self.champion(project)
+        yield self.serves(None)
+        yield self.base
 
     def serves(self, project: Project | None) -> Predictor:
         """As ``champion``, without waiting; None: a project without a champion of its own."""

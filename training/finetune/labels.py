@@ -8,8 +8,8 @@ that is not among them is served by the base model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.prompts.vocabulary import concept_of
 
@@ -50,3 +50,19 @@ def has_learned(labels: Mapping[str, int] | None, label: str) -> bool:
     if labels is None or not label:
         return True
     return labels.get(concept_of(label), 0) >= LEAST_OBJECTS
+
+
+class _Version(Protocol):
+    @property
+    def metrics(self) -> Mapping[str, Any]: ...
+
+
+V = TypeVar("V", bound=_Version)
+
+
+def first_learned(versions: Iterable[V], label: str) -> V:
+    """The first of these versions, at least one, that has learned a label; else the last one."""
+    for version in versions:
+        if has_learned(labels_of(version.metrics), label):
+            break
+    return version
