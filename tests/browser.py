@@ -7,6 +7,7 @@ event loop of its own: so it ends with the file.
 import io
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -24,17 +25,24 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@contextmanager
+def chromium() -> Iterator[Browser]:
     """Debian's Chromium with a fresh profile."""
     program = shutil.which("chromium")
     assert program, (
         "Chromium is not installed: run 'make test' as root, or apt-get install chromium"
     )
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for the tests of a file."""
+    with chromium() as running:
+        yield running
 
 
 def few_colours(screenshot: bytes, colours: int = 255) -> bytes:

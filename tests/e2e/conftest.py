@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from backend.demo.label_studio_server import label_studio
 from tests.e2e.annotator_page import AnnotatorPage
-from tests.e2e.servers import REPOSITORY, Backend, LabelStudioApi, running
-from tests.e2e.studio import Studio
+from tests.e2e.servers import REPOSITORY
+from tests.e2e.studio import Studio, running_studio
 
 ARTEFACTS = REPOSITORY / "tests" / "artefacts"
 WINDOW = (1280, 800)
@@ -33,12 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """Label Studio and the backend, fresh, on free ports, in temporary folders."""
-    folder = tmp_path_factory.mktemp("e2e")
-    with (
-        label_studio(folder / "label-studio") as server,
-        running(Backend(folder / "backend", server.url, server.token)) as backend,
-    ):
-        yield Studio(server, LabelStudioApi(server), backend)
+    with running_studio(tmp_path_factory.mktemp("e2e")) as studio:
+        yield studio
 
 
 @pytest.fixture(scope="module")

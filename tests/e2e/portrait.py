@@ -3,20 +3,15 @@
 A real Label Studio, the backend with the shipped checkpoint, and a real browser, as in the tests.
 """
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
-from backend.demo.label_studio_server import label_studio
-from tests.browser import FLAGS, few_colours
+from tests.browser import chromium, few_colours
 from tests.e2e.annotator_page import AnnotatorPage
 from tests.e2e.photographs import ASTRONAUT, COINS
-from tests.e2e.servers import Backend, LabelStudioApi, running
-from tests.e2e.studio import Studio
+from tests.e2e.studio import Studio, running_studio
 
 WINDOW = {"width": 1280, "height": 800}
 PERSON = "1"
@@ -40,25 +35,16 @@ def portraits() -> dict[str, bytes]:
     scenes: tuple[Callable[[Studio, AnnotatorPage], None], ...] = (labeling, phrase)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with (
-            label_studio(folder / "label-studio") as server,
-            running(Backend(folder / "backend", server.url, server.token)) as backend,
-            sync_playwright() as playwright,
-        ):
-            studio = Studio(server, LabelStudioApi(server), backend)
-            chromium = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=FLAGS
-            )
-            window = chromium.new_page(viewport=WINDOW)
-            page = AnnotatorPage(window, server.url, folder)
-            page.log_in(server.user, server.password)
+        with running_studio(folder) as studio, chromium() as browser:
+            window = browser.new_page(viewport=WINDOW)
+            page = AnnotatorPage(window, studio.server.url, folder)
+            page.log_in(studio.server.user, studio.server.password)
             made = {}
             for scene in scenes:
                 scene(studio, page)
                 window.mouse.move(0, 0)
                 window.wait_for_timeout(1_000)
                 made[scene.__name__] = few_colours(window.screenshot())
-            chromium.close()
     return made
 
 

@@ -1,10 +1,13 @@
 """Label Studio with the backend connected, as the tests find it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from backend.demo.label_studio_server import LabelStudioServer
+from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from tests.e2e.photographs import Photograph
-from tests.e2e.servers import CONFIGS, Backend, LabelStudioApi
+from tests.e2e.servers import CONFIGS, Backend, LabelStudioApi, running
 
 
 @dataclass
@@ -30,3 +33,13 @@ class Studio:
     ) -> int:
         """A fresh task with this photograph."""
         return self.api.upload(self.project(config, cup=cup), photograph.path)
+
+
+@contextmanager
+def running_studio(folder: Path) -> Iterator[Studio]:
+    """Label Studio and the backend, fresh, on free ports, with their files in a folder."""
+    with (
+        label_studio(folder / "label-studio") as server,
+        running(Backend(folder / "backend", server.url, server.token)) as backend,
+    ):
+        yield Studio(server, LabelStudioApi(server), backend)

@@ -3,20 +3,17 @@
 A team's half year on photographs of streets, made up as for the tests, with names that can be read.
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from unittest.mock import patch
-
-from playwright.sync_api import sync_playwright
 
 from backend.api.service import Service
 from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.reports import big
 from tests.backend.web.sites import served
-from tests.browser import FLAGS, few_colours
+from tests.browser import chromium, few_colours
 
 LABELS = ("Car", "Person", "Traffic light", "Bus", "Bicycle", "Sign", "Kerb")
 VERSIONS = ("phraseclick", "streets-4e0c", "streets-91af", "streets-c27d", "streets-d803")
@@ -25,19 +22,16 @@ SIZE = {"width": 1180, "height": 1345}
 
 def portrait() -> bytes:
     """The project's page, from the top to what its promotions changed."""
-    program = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data=Path(folder), device="cpu")
         service = Service(settings, Predictor(settings.checkpoint, device="cpu"))
         with patch.object(big, "LABELS", LABELS), patch.object(big, "VERSIONS", VERSIONS):
             big.fill(service.database, 14_000, masked_tasks=0)
         try:
-            with served(service) as home, sync_playwright() as playwright:
-                chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-                page = chromium.new_page(viewport=SIZE, device_scale_factor=2)
+            with served(service) as home, chromium() as browser:
+                page = browser.new_page(viewport=SIZE, device_scale_factor=2)
                 page.goto(f"{home}/dashboard/projects/{big.PROJECT}")
                 shot = page.screenshot()
-                chromium.close()
         finally:
             service.close()
     return few_colours(shot, 128)
