@@ -240,8 +240,8 @@ def new_pinholes(mask: Cells, negatives: Cells, before: Cells | None) -> Cells:
     return holes & ~pinholes(before, negatives)
 
 
-def tidied(layers: MaskLayers, prompt: Prompt, before: Mask | None = None) -> MaskLayers:
-    """The same cleaning in the picture's pixels, or of a large mask in blocks.
+def cleaned_layers(layers: MaskLayers, prompt: Prompt, before: Mask | None = None) -> MaskLayers:
+    """As ``cleaned``, in the picture's pixels, or in blocks of them for a large mask.
 
     A part that is joined by a thin neck of cells can come apart between pixels or in a smoothed
     border, and a closer look can leave a rest of the first one beside it. Of two opposite clicks in

@@ -111,7 +111,7 @@ def _checked_box(box: Sequence[float], width: int, height: int) -> BoxCorners:
 
 
 def _finite(*values: float) -> bool:
-    """Whether all are finite numbers; False for whatever else a caller gives."""
+    """Whether all values are finite numbers; False for anything else."""
     try:
         return all(math.isfinite(value) for value in values)
     except (TypeError, OverflowError):

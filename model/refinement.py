@@ -245,7 +245,7 @@ class Session:
     ) -> Result:
         """The layers over the mask before, cleaned."""
         composed = MaskLayers(self.width, self.height, layers, previous)
-        return Result(merging.tidied(composed, self.prompt, previous), answer)
+        return Result(merging.cleaned_layers(composed, self.prompt, previous), answer)
 
     def _detail(self, change: Layer) -> Box | None:
         """Where to look at a change itself, if it is small in the box that was looked at."""

@@ -131,8 +131,8 @@ def test_what_comes_apart_in_pixels_is_cleaned_there(times: int) -> None:
     painted = np.kron(square(54, 4, 56, 6), np.ones((times, times))) > 0
     prompt = Prompt((Click(7 * times, 7 * times),), NO_WORDS)
     # when
-    alone = merging.tidied(layers, prompt).mask()[times // 2 :: times, times // 2 :: times]
-    beside = merging.tidied(layers, prompt, painted).mask()
+    alone = merging.cleaned_layers(layers, prompt).mask()[times // 2 :: times, times // 2 :: times]
+    beside = merging.cleaned_layers(layers, prompt, painted).mask()
     # then only the clicked part stays, and what was in the mask before
     assert np.array_equal(alone[:20], (seen & square(5, 5, 30, 30))[:20])
     assert not alone[35:].any()
@@ -148,11 +148,11 @@ def test_of_opposite_clicks_in_one_cell_each_is_obeyed() -> None:
     layers = MaskLayers(SIDE, SIDE, (Layer(LogitGrid(logits, BOX)),))
     clicks = (Click(10, 10), Click(11, 10, positive=False), Click(50, 50))
 
-    tidied = merging.tidied(layers, Prompt(clicks, NO_WORDS))
+    cleaned = merging.cleaned_layers(layers, Prompt(clicks, NO_WORDS))
 
-    assert tidied.mask()[10, 9:13].tolist() == [True, True, False, True]
-    assert tidied.mask()[45:].sum() == 1
-    assert np.array_equal(tidied.mask(), tidied.probability() > 0.5)
+    assert cleaned.mask()[10, 9:13].tolist() == [True, True, False, True]
+    assert cleaned.mask()[45:].sum() == 1
+    assert np.array_equal(cleaned.mask(), cleaned.probability() > 0.5)
 
 
 def test_only_parts_with_a_seed_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""Batches: one answer for each task, in time, whatever happens to the others."""
+"""Batch predictions: each task gets its answer in time, even if others fail."""
 
 import logging
 import threading
