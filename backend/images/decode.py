@@ -22,7 +22,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from PIL.PngImagePlugin import Blend, PngImageFile
 from backend.errors import PictureAwayError, PictureFormatError
 from backend.images.child import decode_apart, first_scan, is_ordinary
 from backend.label_studio.rle import MAX_SIDE
+from model.colours import BAND_PIXELS, as_rgb
 from model.orientation import transpose_of
 
 _BUSY = "Too many large pictures are read at the same time. Try again in a minute."
@@ -83,7 +83,6 @@ class MemoryBudget:
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM"]
 _ORDINARY = frozenset({"JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB"})
-_WHITE = (255, 255, 255, 255)
 # For what a file that ends early lacks, by mode.
 _GREY: dict[str, int | tuple[int, ...]] = {
     "L": 128,
@@ -109,9 +108,6 @@ _BETWEEN_SCANS = (b"\xff\xc4", b"\xff\xdb", b"\xff\xdd", b"\xff\xda")
 # quarter of a second more.
 _FEW_SCANS = 20
 _ORDINARY_PIXELS = 36_000_000
-# Rows are converted in bands of about this many pixels, so that a picture of another mode does not
-# need its memory several times.
-_BAND_PIXELS = 2_000_000
 # A decoder needs some memory however small the picture is.
 _LEAST_APART = 128 << 20
 # Modes of which Pillow keeps a pixel in one byte; others take up to four.
@@ -170,7 +166,7 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
             image.im, image.blend_op = Image.new(image.mode, image.size).im, Blend.OP_SOURCE
             image.load()
         upright = image if transpose is None else image.transpose(transpose)
-        return _rgb(upright, image.format)
+        return as_rgb(upright, image.format)
 
 
 def _whole_blocks(content: bytes) -> bytes:
@@ -203,9 +199,9 @@ def survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
             "decode. Save it again in another program."
         )
     # Pillow's picture, a turned copy, ours, and some bands; a decoder's own buffers besides.
-    cost = pixels * (2 * (1 if mode in _ONE_BYTE else 4) + 3) + 64 * _BAND_PIXELS
+    cost = pixels * (2 * (1 if mode in _ONE_BYTE else 4) + 3) + 64 * BAND_PIXELS
     quick = file_format in _ORDINARY and pixels <= _ORDINARY_PIXELS and scans <= _FEW_SCANS
-    return (cost if pixels > _BAND_PIXELS else pixels * 64), quick
+    return (cost if pixels > BAND_PIXELS else pixels * 64), quick
 
 
 @contextmanager
@@ -261,55 +257,6 @@ def _jpeg_blocks(content: bytes, first: int) -> Iterator[bytes]:
         if whole or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             yield content[at : min(end, first)]
         at = end
-
-
-def _rgb(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
-    """``image`` in RGB: deep values scaled, transparent pixels white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return np.array(image)
-    array = np.empty((image.height, image.width, 3), np.uint8)
-    deep = image.mode.startswith("I") or image.mode == "F"
-    black, beyond = _range_of(image, file_format) if deep else (0.0, 1.0)
-    for top, band in _bands(image):
-        rows = array[top : top + band.height]
-        if deep:
-            scaled = (_values(band) - black) * (256 / (beyond - black))
-            rows[:] = scaled.clip(0, 255)[:, :, None]
-            continue
-        if image.has_transparency_data:
-            # A crop keeps the palette and the transparent colour, which is in ``info``.
-            band.info = dict(image.info)
-            band = band.convert("RGBA")
-            band = Image.alpha_composite(Image.new("RGBA", band.size, _WHITE), band)
-        rows[:] = np.asarray(band.convert("RGB"))
-    return array
-
-
-def _range_of(image: Image.Image, file_format: str | None) -> tuple[float, float]:
-    """For grey values of more than 8 bits: the one that is black, and the one just beyond white.
-    (Pillow alone would clip them at 255.)
-
-    Browsers show a 16-bit PNG over its whole range. TIFF, which most do not show, uses any part of
-    it, so it is stretched from darkest to brightest.
-    """
-    if file_format != "TIFF":
-        return 0, 1 << 16
-    low, high = float("inf"), float("-inf")
-    for _, band in _bands(image):
-        values = _values(band)
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return low, high if high > low else low + 1
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The picture in bands of rows, each with the row at which it begins."""
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _values(band: Image.Image) -> NDArray[Any]:
-    return np.nan_to_num(np.asarray(band, np.float64), posinf=0.0, neginf=0.0)
 
 
 def _too_large(max_pixels: int, size: tuple[int, int] | None = None) -> PictureFormatError:

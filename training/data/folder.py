@@ -57,7 +57,7 @@ class FolderDataset(RecordDataset[_Record]):
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
         image = reading.decode_picture(record.picture, str(record.picture))
-        instances = _instances(reading.decode_picture(record.mask, str(record.mask)))
+        instances = _instances(reading.decode_mask(record.mask, str(record.mask)))
         reading.same_size(instances, image, str(record.mask))
         return Sample(record.key, self.source, image, instances, record.objects)
 

@@ -19,6 +19,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from model.colours import as_rgb
 from model.orientation import SIDEWAYS, transpose_of
 from training.errors import DataError
 
@@ -31,19 +32,31 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
-    """H,W,3 uint8, RGB, upright. Raises DataError with the name if it cannot be decoded."""
+    """H,W,3 uint8, RGB, upright, as the server shows it to the network. Raises DataError with the
+    name if it cannot be decoded."""
     with _opened(source, name) as picture:
-        transpose = transpose_of(picture)
-        upright = picture if transpose is None else picture.transpose(transpose)
-        return np.asarray(upright.convert("RGB"))
+        return as_rgb(_upright(picture), picture.format)
+
+
+def decode_mask(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
+    """H,W,3 uint8: the colours of a mask as they are stored, upright. Raises DataError."""
+    with _opened(source, name) as picture:
+        return np.asarray(_upright(picture).convert("RGB"))
 
 
 def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
     with _opened(source, name) as picture:
         if picture.mode not in ("L", "P"):
-            raise DataError(f"{name}: a label map has one channel, but this is {picture.mode}.")
+            raise DataError(
+                f"{name}: a label map has one channel of 8 bits, but this is {picture.mode}."
+            )
         return np.asarray(picture)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    transpose = transpose_of(picture)
+    return picture if transpose is None else picture.transpose(transpose)
 
 
 def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:

@@ -87,6 +87,27 @@ def test_reads_jpeg_and_phrases_of_people_too(
     assert abs(int(read.image.mean()) - 99) <= 1
 
 
+def test_pictures_look_as_the_server_shows_them(
+    make_shard: Callable[..., Path], make_members: Members
+) -> None:
+    # given grey values of 16 bits, and pixels that are transparent
+    deep = np.full((20, 30), 0x4000, np.uint16)
+    hidden = np.zeros((20, 30, 4), np.uint8)
+    samples = []
+    for array in (deep, hidden):
+        stream = io.BytesIO()
+        Image.fromarray(array).save(stream, "PNG")
+        empty = np.zeros((20, 30, 3), np.uint8)
+        sample = make_members(empty, np.ones((20, 30), np.uint8), [(1, "cat", False)])
+        del sample["webp"]
+        samples.append((f"p{len(samples)}", {"png": stream.getvalue(), **sample}))
+    # when
+    dataset = PackDataset([make_shard(samples)])
+    # then they are scaled, not clipped, and show the page's white
+    assert (dataset[0].image == 0x40).all()
+    assert (dataset[1].image == 255).all()
+
+
 @pytest.mark.parametrize(
     "content", [None, b"this is no tar file", b"", gzip.compress(bytes(range(256)) * 99)[:200]]
 )
