@@ -179,14 +179,16 @@ def calibrate(
     from training.evaluation.calibration import write_calibrated
 
     console = Console()
-    version, report = write_calibrated(
-        _folder(context, checkpoint),
-        out,
-        open_dataset(list(data)),
-        limit=limit,
-        device=device,
-        progress=lambda done, total: console.print(f"{done} of {total} objects", end="\r"),
-    )
+    with _progress(console, "{task.completed}/{task.total}", seconds=120) as bar:
+        task = bar.add_task("calibrating", total=None)
+        version, report = write_calibrated(
+            _folder(context, checkpoint),
+            out,
+            open_dataset(list(data)),
+            limit=limit,
+            device=device,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     console.print(
         f"{version}: expected calibration error {report.error:.3f}, correlation with IoU "
         f"{report.correlation:.2f}, on {report.count} objects (cross-validated)."

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from model import checkpoint
 from model.confidence import Calibration
 from tests.training.conftest import Pictures
 from tests.training.evaluation.conftest import sample
+from training import commands
 from training.errors import DataError
 from training.evaluation import calibration
 
@@ -58,6 +63,28 @@ def test_too_few_objects_are_refused_before_anything_is_written(
     with pytest.raises(DataError, match="20 objects"):
         calibration.write_calibrated(unlearned, tmp_path / "copy", Pictures([sample("one")]))
     assert not (tmp_path / "copy").exists()
+
+
+def test_progress_leaves_no_lines_in_a_file(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    def write(*_: Any, progress: calibration.Progress, **__: Any) -> tuple[str, Mock]:
+        for done in range(1, 101):
+            progress(done, 100)
+        return "calibrated", Mock(error=0.01, correlation=0.8, count=100)
+
+    monkeypatch.setattr(calibration, "write_calibrated", write)
+    app = typer.Typer()
+    app.command()(commands.calibrate)
+    # when
+    result = CliRunner().invoke(
+        app, ["shipped", "--data", str(shard), "--out", str(tmp_path / "new")]
+    )
+    # then
+    assert result.exit_code == 0
+    assert result.output.count("/100") == 1
+    assert "\r" not in result.output
 
 
 def test_equal_values_have_no_correlation() -> None:
