@@ -289,7 +289,7 @@ BLUE, GREEN, AMBER = "#1b6ca8", "#2f855a", "#b8651b"
 
 
 def as_json(simulation: Simulation) -> dict[str, Any]:
-    """Means by number of labels; `table` shows their intervals."""
+    """Means by number of labels, None for labels where there are none; `table` has intervals."""
     return {"team": simulation.team, "rows": [_row_json(row) for row in simulation.rows]}
 
 
@@ -303,7 +303,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "tested": len(row.measured.objects),
         "iou": {count: means[f"iou{count}"] for count in ("1", "3", "10")},
         "noc": {percent: means[f"noc{percent}"] for percent in ("80", "85", "90")},
-        "iou_label_alone": means["label"],
+        "iou_label_alone": means.get("label"),
         "interactions_per_object": means["interactions"],
         "zero_interaction_share": means["zero_share"],
     }
@@ -324,12 +324,14 @@ def table(simulation: Simulation) -> Table:
     drawn.add_row("gate", *(gate[row.passed] for row in rows), end_section=True)
     figures = [row.measured.figures() for row in rows]
     for name, (title, digits) in TITLES.items():
-        drawn.add_row(title, *(_shown(of[name], digits) for of in figures))
+        drawn.add_row(title, *(_shown(of.get(name), digits) for of in figures))
     drawn.add_row("objects without any", *(f"{of['zero_share'].mean:.0%}" for of in figures))
     return drawn
 
 
-def _shown(estimate: Estimate, digits: int) -> str:
+def _shown(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
+        return "–"
     half = (estimate.high - estimate.low) / 2
     return f"{estimate.mean:.{digits}f} ± {half:.{digits}f}"
 
@@ -352,6 +354,8 @@ def draw(simulation: Simulation, path: Path) -> None:
     labels = [row.pictures for row in simulation.rows]
     figures = [row.measured.figures() for row in simulation.rows]
     for axes, title, colour, name in curves:
+        if name not in figures[0]:
+            continue
         points = [(of[name].mean, of[name].low, of[name].high) for of in figures]
         means, lows, highs = zip(*points, strict=True)
         axes.fill_between(labels, lows, highs, color=colour, alpha=0.1, linewidth=0)

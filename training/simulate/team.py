@@ -2,7 +2,7 @@
 
 Pictures are ordered by a hash of their names and the seed. The first half may be labeled; the team
 is tested on pictures of the other half. So a picture that is tested was never labeled, and more
-labels never change what is tested.
+labels never change what is tested. Records of the same picture have the name of the first.
 """
 
 from __future__ import annotations
@@ -54,15 +54,18 @@ class Split:
 def split(dataset: Dataset, seed: int) -> Split:
     """Divide the pictures. Raises DataError if fewer than `LEAST_TESTED` objects can be tested."""
     samples = Tolerant(dataset)
+    names: dict[str, str] = {}
     keys: dict[int, str] = {}
     objects: dict[int, list[int]] = {}
     for index in range(len(dataset)):
         sample = samples.get(index)
         if sample is not None and (here := annotatable(sample)):
-            keys[index] = sample.key
+            keys[index] = names.setdefault(_content(sample), sample.key)
             objects[index] = [about.id for about in here]
     order = sorted(keys, key=lambda index: (digest(f"{seed}:{keys[index]}"), index))
     half = len(order) // 2
+    while half > 0 and keys[order[half - 1]] == keys[order[half]]:
+        half -= 1
     tested = _tested(order[half:], objects, seed)
     count = sum(len(ids) for ids in tested.values())
     if count < LEAST_TESTED:
@@ -105,7 +108,9 @@ class Labeled(Derived):
 
     def sides(self) -> tuple[Dataset, Dataset]:
         """What trains and what is held out, by the product's rule."""
-        parts = sides([digest(self[place].key) for place in range(len(self))])
+        names: dict[str, str] = {}
+        samples = (self[place] for place in range(len(self)))
+        parts = sides([digest(names.setdefault(_content(one), one.key)) for one in samples])
         return Without(self, parts["validation"]), Without(self, parts["train"])
 
     def count(self) -> int:
@@ -158,7 +163,8 @@ class Measured:
     def figures(self) -> dict[str, Estimate]:
         """The means, with intervals by picture, by the names of `simulate.TITLES`.
 
-        Interactions are those per accepted object, its share of the deletions included.
+        Interactions are those per accepted object, its share of the deletions included. Without a
+        named object there is no "label".
         """
         objects = self.objects
         values: dict[str, list[float]] = {
@@ -169,8 +175,10 @@ class Measured:
         }
         pictures = [o.picture for o in objects]
         figures = {name: estimate(column, pictures) for name, column in values.items()}
-        alone = [iou for _, iou in self.labels], [picture for picture, _ in self.labels]
-        return {**figures, "label": estimate(*alone)}
+        if self.labels:
+            ious, keys = [iou for _, iou in self.labels], [key for key, _ in self.labels]
+            figures["label"] = estimate(ious, keys)
+        return figures
 
 
 def measure(
@@ -243,6 +251,11 @@ def _tested(
         for index in sorted(chosen)
     }
     return {index: tuple(sorted(ids.tolist())) for index, ids in drawn.items()}
+
+
+def _content(sample: Sample) -> str:
+    """Of two pictures, it is equal if all pixels are."""
+    return f"{sample.image.shape} {sha256(sample.image.tobytes()).hexdigest()}"
 
 
 def digest(text: str) -> str:

@@ -1,6 +1,7 @@
 """A team labels and a version learns: what each row holds, and how a simulation resumes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -192,6 +193,20 @@ def test_figures_have_intervals_by_picture(simulation: Simulation) -> None:
     said = sentences(simulation)
     assert said[0].startswith("4.0 clicks per object before; with 3 labeled pictures 1.5 clicks")
     assert said[1] == "3 labels: the gate kept start. Worse on the general set."
+
+
+def test_objects_without_labels_have_no_figure_for_the_name_alone(
+    simulation: Simulation, tmp_path: Path
+) -> None:
+    # given
+    rows = tuple(replace(row, measured=replace(row.measured, labels=())) for row in simulation.rows)
+    unnamed = replace(simulation, rows=rows)
+    # when / then
+    assert [row["iou_label_alone"] for row in as_json(unnamed)["rows"]] == [None, None]
+    names, *columns = (list(column.cells) for column in table(unnamed).columns)
+    place = names.index("IoU of the label alone")
+    assert [column[place] for column in columns] == ["–", "–"]
+    draw(unnamed, tmp_path / "curve.svg")
 
 
 def test_the_curve_is_drawn(simulation: Simulation, tmp_path: Path) -> None:

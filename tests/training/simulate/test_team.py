@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from training.data import PackDataset
@@ -21,6 +22,35 @@ def test_at_most_half_may_be_labeled_and_others_are_tested(team: Path) -> None:
     # and it depends on the names and the seed alone
     assert parts == split(dataset, 1)
     assert parts != split(dataset, 2)
+
+
+def test_records_of_one_picture_stay_together(
+    make_shard: Callable[..., Path], make_members: Callable[..., dict[str, bytes]], drawn: Callable
+) -> None:
+    # given three records of each of thirty pictures, each with another object
+    boxes = [(4, 4, 30, 30), (56, 8, 84, 36), (20, 44, 60, 76)]
+    samples = []
+    for number in range(30):
+        shapes = [(n, box, (200, 7 * number, 20)) for n, box in enumerate(boxes, 1)]
+        picture, instances = drawn(shapes, 108, 80)
+        for one in (1, 2, 3):
+            masks = np.where(instances == one, one, 0).astype(np.uint8)
+            samples.append(
+                (f"p{number}-{one}", make_members(picture, masks, [(one, "ring", False)]))
+            )
+    dataset = PackDataset([make_shard(samples)])
+    # when
+    parts = split(dataset, 1)
+    labeled = Labeled(dataset)
+    for index in parts.pool:
+        labeled.add(index, {})
+    train, held_out = labeled.sides()
+    # then no picture is labeled and tested, or trains and is held out
+    assert 40 <= len(parts.pool) <= 45
+    assert not {index // 3 for index in parts.pool} & {index // 3 for index in parts.tested}
+    learned, judged = ({one.key.split("-")[0] for one in part} for part in (train, held_out))
+    assert min(len(learned), len(judged)) > 0
+    assert not learned & judged
 
 
 def test_too_few_objects_are_an_error(shard: Path) -> None:
