@@ -4,9 +4,11 @@ Admins choose the names, so everything is found by tags, attributes and the link
 ``config_xml`` reads the tags; ``controls`` holds what they say.
 """
 
+import re
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from xml.etree.ElementTree import Element
 
@@ -62,6 +64,7 @@ _KEPT_BYTES = 64 * MIB  # of parsed configs
 _TAG_BYTES = 400
 _LONG = 30_000  # characters; shorter ones are parsed within milliseconds, without taking turns
 _turns = Turns()
+_STATUS_TAGS = re.compile(r"<((?:image|textarea)\b[^<>]*[^<>/])/?>", re.IGNORECASE)
 
 _Classes = Sequence[tuple[BrushControl, Label]]
 _ReadLabels = Callable[[tuple[Label, ...], list[str]], tuple[ClickLabel, ...]]
@@ -69,7 +72,10 @@ _ReadLabels = Callable[[tuple[Label, ...], list[str]], tuple[ClickLabel, ...]]
 
 def status_control(xml: str) -> tuple[str, str]:
     """Names of the status line and its image in a config that this backend refuses, to say why;
-    two empty ones where it has none."""
+    two empty ones where it has none. Of a long config, no other tags are read."""
+    if len(xml) >= _LONG:
+        read = islice(_STATUS_TAGS.finditer(xml), _MAX_CONTROLS)
+        xml = "".join(["<View>", *(f"<{tag[1]}/>" for tag in read), "</View>"])
     try:
         tags = linked_tags(tree_of(xml))
     except LabelConfigError:

@@ -97,12 +97,19 @@ def test_many_tools_that_share_many_labels_are_refused(tool: str) -> None:
         parse(f'{IMAGE}<View><Labels name="l" toName="image">{labels}</Labels></View>{tools}')
 
 
+def test_of_a_long_config_only_the_status_line_and_the_images_are_read() -> None:
+    status = STATUS.replace("/>", "></TextArea>")
+    labels = "<Label>" * 9_000  # never closed: no parser takes the whole
+
+    assert status_control(f"<View>{IMAGE}{labels}{status}</View>") == ("status", "image")
+
+
 def test_the_status_line_of_many_images_is_found_at_once() -> None:
-    images = "".join(f'<Image name="i{n}" value="$image"/>' for n in range(9_000))
+    images = "".join(f'<Image name="i{n}" value="$image"/>' for n in range(90_000))
     started = time.process_time()
 
-    assert status_control(f"<View>{images}{STATUS}{IMAGE}</View>") == ("status", "image")
-    assert time.process_time() - started < 2
+    assert status_control(f"<View>{STATUS}{IMAGE}{images}</View>") == ("status", "image")
+    assert time.process_time() - started < 0.2
 
 
 @pytest.mark.parametrize(
