@@ -6,7 +6,7 @@ Admins choose the names, so everything is found by tags, attributes and the link
 
 import re
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -66,8 +66,7 @@ _LONG = 30_000  # characters; shorter ones are parsed within milliseconds, witho
 _turns = Turns()
 _STATUS_TAGS = re.compile(r"<((?:image|textarea)\b[^<>]*[^<>/])/?>", re.IGNORECASE)
 
-_Classes = Sequence[tuple[BrushControl, Label]]
-_ReadLabels = Callable[[tuple[Label, ...], list[str]], tuple[ClickLabel, ...]]
+_Class = tuple[BrushControl, Label]
 
 
 def status_control(xml: str) -> tuple[str, str]:
@@ -145,7 +144,7 @@ def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) 
                         "which is no <Image>. Set its toName to the name of the image."
                     )
     read = (
-        _image_controls(name, tag, linked.get(name, []), refine, warnings)
+        _Reader(linked.get(name, []), refine, warnings).image(name, tag)
         for name, tag in pictures.items()
     )
     images = tuple(image for image in read if image is not None)
@@ -200,168 +199,170 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
     )
 
 
-def _image_controls(
-    name: str, tag: Element, mine: list[Element], refine: tuple[str, str], warnings: list[str]
-) -> ImageControls | None:
-    value = tag.get("value", "").strip()
-    # The page shows the pictures of a valueList also where there is a value.
-    if not value or tag.get("valuelist"):
-        where = " but a valueList, which this backend does not read" if tag.get("valuelist") else ""
-        warnings.append(f"The image '{name}' has no value{where}.")
-        return None
-    brushes = _brushes(mine, refine, warnings)
-    if not brushes:
-        warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
-        return None
-    classes = object_classes(brushes)
-    read = partial(_click_labels, brushes[0], classes, _counterparts(classes), refine)
-    clicks = _clicks(mine, read, warnings)
-    boxes = _boxes(mine, read)
-    status = _status_area(mine)
-    phrase, phrase_key = _phrase(mine, status, warnings)
-    if not any(control.smart for control in clicks) and not phrase and not boxes:
-        warnings.append(
-            f"The image '{name}' has neither smart key points or boxes nor a phrase: only batch "
-            "predictions will arrive."
-        )
-    return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key, boxes)
+class _Reader:
+    """Reads the controls of one image."""
 
+    def __init__(self, mine: list[Element], refine: tuple[str, str], warnings: list[str]) -> None:
+        """mine: the tags that work on the image."""
+        self._mine, self._refine, self._warnings = mine, refine, warnings
+        # The <Labels> control that names the regions of plain tools, and its labels.
+        shared = ((tag.get("name", ""), labels_of(tag)) for tag in mine if tag.tag == "labels")
+        self._labels_control, self._shared = next((one for one in shared if one[1]), ("", ()))
+        self._brushes = self._read_brushes()
+        self._classes = object_classes(self._brushes)
+        # Classes by alias, by text, and by text without case; of several the first counts.
+        self._aliases: dict[str, _Class] = {}
+        self._texts: dict[str, _Class] = {}
+        self._folded: dict[str, _Class] = {}
+        for brush, label in reversed(self._classes):
+            text = normal_form(label.text)
+            self._texts[text] = self._folded[text.casefold()] = brush, label
+            self._aliases[normal_form(label.alias)] = brush, label
+        self._aliases.pop("", None)
 
-def _brushes(
-    mine: list[Element], refine: tuple[str, str], warnings: list[str]
-) -> tuple[BrushControl, ...]:
-    """What takes masks. Labels that refine, where a brush has them too, are no classes."""
-    brushes = []
-    labels_control, shared = _shared_labels(mine)
-    order = list(dict.fromkeys(_MASK_TOOLS.values()))
-    tags = [tag for tag in mine if tag.tag in _MASK_TOOLS]
-    for tag in sorted(tags, key=lambda tag: order.index(_MASK_TOOLS[tag.tag])):
-        name, tool = tag.get("name", ""), _MASK_TOOLS[tag.tag]
-        own = tag.tag.endswith("labels")
-        labels = labels_of(tag) if own else shared
-        classes = tuple(label for label in labels if _role(label, refine) == "object")
-        if classes or not own:
-            brushes.append(BrushControl(name, classes, "" if own else labels_control, tool))
-        else:
-            dynamic = " (labels from a task's data are not supported)" if _from_data(tag) else ""
-            warnings.append(
-                f"The control '{name}' has no <Label> in the config{dynamic}; it gets no masks."
+    def image(self, name: str, tag: Element) -> ImageControls | None:
+        """What an <Image> is for; None where it gets no masks, as a warning says."""
+        value = tag.get("value", "").strip()
+        # The page shows the pictures of a valueList also where there is a value.
+        if not value or tag.get("valuelist"):
+            unread = " but a valueList, which this backend does not read"
+            self._warn(f"The image '{name}' has no value{unread if tag.get('valuelist') else ''}.")
+            return None
+        if not self._brushes:
+            self._warn(f"No brush or polygons point to the image '{name}': it gets no masks.")
+            return None
+        clicks, boxes = self._clicks(), self._boxes()
+        status = _status_area(self._mine)
+        phrase, phrase_key = self._phrase(status)
+        if not any(control.smart for control in clicks) and not phrase and not boxes:
+            self._warn(
+                f"The image '{name}' has neither smart key points or boxes nor a phrase: only "
+                "batch predictions will arrive."
             )
-    return tuple(brushes)
+        return ImageControls(name, value, self._brushes, clicks, phrase, status, phrase_key, boxes)
 
+    def _warn(self, sentence: str) -> None:
+        self._warnings.append(sentence)
 
-def _clicks(
-    mine: list[Element], read: _ReadLabels, warnings: list[str]
-) -> tuple[ClickControl, ...]:
-    controls = []
-    for tag in mine:
-        if tag.tag in ("keypointlabels", "keypoint"):
-            name, smart = tag.get("name", ""), _smart(tag)
-            if not smart:
-                warnings.append(
-                    f"The key points '{name}' have smart=\"false\": clicking sends no request."
+    def _read_brushes(self) -> tuple[BrushControl, ...]:
+        """What takes masks. Labels that refine, where a brush has them too, are no classes."""
+        brushes = []
+        order = list(dict.fromkeys(_MASK_TOOLS.values()))
+        tags = [tag for tag in self._mine if tag.tag in _MASK_TOOLS]
+        for tag in sorted(tags, key=lambda tag: order.index(_MASK_TOOLS[tag.tag])):
+            name, own = tag.get("name", ""), tag.tag.endswith("labels")
+            classes = tuple(one for one in self._labels_for(tag) if self._role(one) == "object")
+            if classes or not own:
+                control = "" if own else self._labels_control
+                brushes.append(BrushControl(name, classes, control, _MASK_TOOLS[tag.tag]))
+            else:
+                dynamic = " (labels from a task's data are not supported)"
+                self._warn(
+                    f"The control '{name}' has no <Label> in the config"
+                    f"{dynamic if _from_data(tag) else ''}; it gets no masks."
                 )
-            labels = read(_labels_for(tag, mine), warnings)
-            controls.append(ClickControl(name, labels, smart, tag.tag))
-    return tuple(controls)
+        return tuple(brushes)
 
+    def _clicks(self) -> tuple[ClickControl, ...]:
+        controls = []
+        for tag in self._mine:
+            if tag.tag in ("keypointlabels", "keypoint"):
+                name, smart = tag.get("name", ""), _smart(tag)
+                if not smart:
+                    self._warn(
+                        f"The key points '{name}' have smart=\"false\": clicking sends no request."
+                    )
+                labels = self._click_labels(tag, self._warnings)
+                controls.append(ClickControl(name, labels, smart, tag.tag))
+        return tuple(controls)
 
-def _boxes(mine: list[Element], read: _ReadLabels) -> tuple[ClickControl, ...]:
-    """Smart rectangles. Rectangles are smart by default, so those whose labels no brush has are
-    labels of their own, and no prompts."""
-    controls = []
-    for tag in mine:
-        if tag.tag in ("rectanglelabels", "rectangle") and _smart(tag):
-            labels = read(_labels_for(tag, mine), [])
-            if tag.get("smart") or any(label.brush_label for label in labels):
-                controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag))
-    return tuple(controls)
+    def _boxes(self) -> tuple[ClickControl, ...]:
+        """Smart rectangles. Rectangles are smart by default, so those whose labels no brush has are
+        labels of their own, and no prompts."""
+        controls = []
+        for tag in self._mine:
+            if tag.tag in ("rectanglelabels", "rectangle") and _smart(tag):
+                labels = self._click_labels(tag, [])
+                if tag.get("smart") or any(label.brush_label for label in labels):
+                    controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag))
+        return tuple(controls)
+
+    def _labels_for(self, tag: Element) -> tuple[Label, ...]:
+        """The control's own labels; those of ``<Labels>`` for a plain tool."""
+        return labels_of(tag) if tag.tag.endswith("labels") else self._shared
+
+    def _click_labels(self, tag: Element, warnings: list[str]) -> tuple[ClickLabel, ...]:
+        labels = self._labels_for(tag)
+        roles = [self._role(label) for label in labels]
+        # One label beside one other says nothing: a label is not taken for being the only one.
+        by_place = roles.count("object") == len(self._classes) > 1
+        read: list[ClickLabel] = []
+        places = iter(self._classes)
+        for label, role in zip(labels, roles, strict=True):
+            if role != "object":
+                read.append(ClickLabel(label, role))
+                continue
+            counterpart, there = self._counterpart(label), next(places, None)
+            if counterpart is None and by_place and there is not None:
+                counterpart = there
+                warnings.append(
+                    f"The key point label '{label.value}' has no brush label of that name; "
+                    f"'{there[1].value}' at the same place is taken."
+                )
+            elif counterpart is None and self._classes:
+                warnings.append(
+                    f"The key point label '{label.value}' has no brush label of that name: "
+                    "its masks get the label used last, or none."
+                )
+            brush, brush_label = counterpart or (self._brushes[0], None)
+            read.append(ClickLabel(label, role, brush.name, brush_label))
+        return tuple(read)
+
+    def _counterpart(self, label: Label) -> _Class | None:
+        """The brush label that a key point label means: by alias, by text, then ignoring case."""
+        text, alias = normal_form(label.text), normal_form(label.alias)
+        return (
+            self._aliases.get(alias)
+            or self._texts.get(text)
+            or self._aliases.get(text)
+            or self._texts.get(alias)
+            or self._folded.get(text.casefold())
+        )
+
+    def _role(self, label: Label) -> Role:
+        names = {normal_form(name).casefold() for name in (label.value, label.alias)}
+        add, remove = (normal_form(name).casefold() for name in self._refine)
+        if add and add in names:
+            return "add"
+        return "remove" if remove and remove in names else "object"
+
+    def _phrase(self, status: str) -> tuple[str, str]:
+        """The text area of that name, else the only one that is smart and is not the status line;
+        and the key of a task's data with a phrase."""
+        areas = [
+            tag
+            for tag in self._mine
+            if tag.tag == "textarea"
+            and tag.get("name") != status
+            and not _true(tag.get("perregion"), False)
+            and _true(tag.get("smart"), True)
+        ]
+        named = [tag for tag in areas if tag.get("name", "").casefold() in _PHRASE_NAMES]
+        if not named and len(areas) > 1:
+            names = ", ".join(f"'{tag.get('name')}'" for tag in areas)
+            self._warn(
+                f"Several text areas could be the phrase ({names}); name one of them 'phrase'."
+            )
+        if not named and len(areas) != 1:
+            return "", DEFAULT_PHRASE_KEY
+        chosen = (named or areas)[0]
+        key = chosen.get("value", "").strip()[1:] if _from_data(chosen) else ""
+        return chosen.get("name", ""), key or DEFAULT_PHRASE_KEY
 
 
 def _smart(tag: Element) -> bool:
     """As in the page: smart unless the config says otherwise, and always with smartOnly."""
     return _true(tag.get("smart"), True) or _true(tag.get("smartonly"), False)
-
-
-def _labels_for(tag: Element, mine: list[Element]) -> tuple[Label, ...]:
-    """The control's own labels; those of ``<Labels>`` for a plain tool."""
-    return labels_of(tag) if tag.tag.endswith("labels") else _shared_labels(mine)[1]
-
-
-def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
-    """The ``<Labels>`` control that names the regions of plain tools, and its labels."""
-    for tag in mine:
-        if tag.tag == "labels" and (labels := labels_of(tag)):
-            return tag.get("name", ""), labels
-    return "", ()
-
-
-def _click_labels(
-    first: BrushControl,
-    classes: _Classes,
-    by_name: Callable[[Label], tuple[BrushControl, Label] | None],
-    refine: tuple[str, str],
-    labels: tuple[Label, ...],
-    warnings: list[str],
-) -> tuple[ClickLabel, ...]:
-    roles = [_role(label, refine) for label in labels]
-    # One label beside one other says nothing: a label is not taken for being the only one.
-    by_place = roles.count("object") == len(classes) > 1
-    read: list[ClickLabel] = []
-    place = 0
-    for label, role in zip(labels, roles, strict=True):
-        if role != "object":
-            read.append(ClickLabel(label, role))
-            continue
-        counterpart = by_name(label)
-        if counterpart is None and by_place:
-            counterpart = classes[place]
-            warnings.append(
-                f"The key point label '{label.value}' has no brush label of that name; "
-                f"'{counterpart[1].value}' at the same place is taken."
-            )
-        elif counterpart is None and classes:
-            warnings.append(
-                f"The key point label '{label.value}' has no brush label of that name: "
-                "its masks get the label used last, or none."
-            )
-        brush, brush_label = counterpart or (first, None)
-        read.append(ClickLabel(label, role, brush.name, brush_label))
-        place += 1
-    return tuple(read)
-
-
-def _counterparts(
-    classes: _Classes,
-) -> Callable[[Label], tuple[BrushControl, Label] | None]:
-    """Finds the brush label that a key point label means: by alias, by text, then ignoring case.
-    Text is compared in its normal form; of several the first counts."""
-    values, aliases, folded = {}, {}, {}
-    for brush, label in reversed(classes):
-        values[normal_form(label.text)] = brush, label
-        folded[normal_form(label.text).casefold()] = brush, label
-        aliases[normal_form(label.alias)] = brush, label
-    aliases.pop("", None)
-
-    def counterpart(label: Label) -> tuple[BrushControl, Label] | None:
-        value, alias = normal_form(label.text), normal_form(label.alias)
-        return (
-            aliases.get(alias)
-            or values.get(value)
-            or aliases.get(value)
-            or values.get(alias)
-            or folded.get(value.casefold())
-        )
-
-    return counterpart
-
-
-def _role(label: Label, refine: tuple[str, str]) -> Role:
-    names = {normal_form(name).casefold() for name in (label.value, label.alias)}
-    add, remove = (normal_form(name).casefold() for name in refine)
-    if add and add in names:
-        return "add"
-    return "remove" if remove and remove in names else "object"
 
 
 def _status_area(mine: list[Element]) -> str:
@@ -374,29 +375,6 @@ def _status_area(mine: list[Element]) -> str:
         if not _true(tag.get("editable"), True) and not _true(tag.get("perregion"), False):
             return tag.get("name", "")
     return ""
-
-
-def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str, str]:
-    """The text area of that name, else the only one that is smart and is not the status line."""
-    areas = [
-        tag
-        for tag in mine
-        if tag.tag == "textarea"
-        and tag.get("name") != status
-        and not _true(tag.get("perregion"), False)
-        and _true(tag.get("smart"), True)
-    ]
-    named = [tag for tag in areas if tag.get("name", "").casefold() in _PHRASE_NAMES]
-    chosen = (named or areas)[0] if named or len(areas) == 1 else None
-    if chosen is None:
-        if areas:
-            names = ", ".join(f"'{tag.get('name')}'" for tag in areas)
-            warnings.append(
-                f"Several text areas could be the phrase ({names}); name one of them 'phrase'."
-            )
-        return "", DEFAULT_PHRASE_KEY
-    key = chosen.get("value", "").strip()[1:] if _from_data(chosen) else ""
-    return chosen.get("name", ""), key or DEFAULT_PHRASE_KEY
 
 
 def _true(raw: str | None, default: bool) -> bool:
