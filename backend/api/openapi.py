@@ -57,7 +57,6 @@ class SetupBody(BaseModel):
     config: str | None = Field(None, alias="schema", **_CONFIG)
     hostname: str | None = Field(None, examples=["http://localhost:8080"])
     access_token: str | None = None
-    extra_params: Any = Field(None, description="An object, its JSON text, or null.")
 
 
 class PredictBody(BaseModel):

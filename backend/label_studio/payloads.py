@@ -26,7 +26,6 @@ MAX_ITEMS = 5_000
 MAX_TASKS = 10_000
 # Label Studio's tokens: 40 hex digits, or a JWT of some 300 characters.
 _MAX_TOKEN = 4_000
-_MAX_EXTRA = 100_000
 # Each object or list takes up to 300 bytes once it is parsed, however short its text is. Ten
 # thousand imported tasks have some 100,000; the numbers of a mask are in one list.
 _MAX_CONTAINERS = 300_000
@@ -114,7 +113,6 @@ class SetupRequest:
     label_config: str
     hostname: str
     access_token: str
-    extra_params: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -157,22 +155,18 @@ def parse_setup(body: object) -> SetupRequest:
     """Read a ``/setup`` body. Raises RequestError."""
     setup = _body(body)
     token = _text(setup, "access_token").strip()
-    if len(token) <= _MAX_TOKEN and not is_token(token):
+    if len(token) > _MAX_TOKEN:
+        raise RequestError("The request's access token is too long.")
+    if not is_token(token):
         raise RequestError(
             "The access token in the request contains blanks, line breaks or other characters that "
             "no token of Label Studio has."
         )
-    extra = setup.get("extra_params")  # an object, its JSON text, '' or null
-    extra = _json(extra) if isinstance(extra, str) else extra
-    extra = extra if isinstance(extra, Mapping) else {}
-    if len(token) > _MAX_TOKEN or len(json.dumps(extra, default=str)) > _MAX_EXTRA:
-        raise RequestError("The request's access token or extra parameters are too long.")
     return SetupRequest(
         project=Project.read(setup.get("project")),
         label_config=_text(setup, "schema") or _text(setup, "label_config"),
         hostname=_text(setup, "hostname").strip().rstrip("/"),
         access_token=token,
-        extra_params=extra,
     )
 
 
@@ -320,7 +314,8 @@ def _context(raw: object) -> tuple[Mapping[str, Any], ...]:
     if raw is None:
         return ()
     if isinstance(raw, str):
-        raw = _json(raw)
+        with suppress(ValueError, RecursionError):
+            raw = json.loads(raw)
     if not isinstance(raw, Mapping):
         raise RequestError("The context is not an object with a 'result' list.")
     result = raw.get("result")
@@ -333,13 +328,6 @@ def _context(raw: object) -> tuple[Mapping[str, Any], ...]:
             f"The context holds {len(result)} regions; {MAX_ITEMS} are the most that is read."
         )
     return tuple(item for item in result if isinstance(item, Mapping))
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _body(body: object) -> Mapping[str, Any]:

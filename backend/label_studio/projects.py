@@ -1,13 +1,13 @@
 """Connected projects as ``/setup`` last described them, and the Label Studio that each is in."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cachetools import LRUCache
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import EventRow, ProjectRow, SampledProjectRow
@@ -45,8 +45,6 @@ class Projects:
             "hostname": request.hostname,
             "access_token": request.access_token,
             "label_config": request.label_config,
-            "config_hash": hashlib.sha256(request.label_config.encode()).hexdigest(),
-            "extra_params": dict(request.extra_params),
         }
         columns = [getattr(ProjectRow, name) for name in values]
         query = select(*columns).where(ProjectRow.key == request.project.key)
@@ -120,26 +118,25 @@ class Projects:
             )
 
     def announced(self, project: Project) -> tuple[str, str] | None:
-        """Hostname and token that a project announced; of those with a number, the first."""
-        query = select(ProjectRow.hostname, ProjectRow.access_token).where(_is(project))
-        with self._database.read() as connection:
-            row = connection.execute(query.order_by(ProjectRow.created_at).limit(1)).one_or_none()
+        """Hostname and token that a project announced."""
+        row = self._row(project)
         return None if row is None else (row.hostname, row.access_token)
 
     def label_config(self, project: Project) -> str:
-        """The labeling config of ``/setup``; '' for a project that was never connected. Of those
-        with a number, the first, as for the host."""
-        query = select(ProjectRow.label_config).where(_is(project))
-        query = query.order_by(ProjectRow.created_at).limit(1)
+        """The labeling config of ``/setup``; '' for a project that was never connected."""
+        row = self._row(project)
+        return "" if row is None else str(row.label_config)
+
+    def _row(self, project: Project) -> Any:
+        """What a project announced; where only its number is known, the first one with it."""
+        key, number = ProjectRow.key == project.key, ProjectRow.project_id == project.id
+        query = (
+            select(ProjectRow.hostname, ProjectRow.access_token, ProjectRow.label_config)
+            .where(key if project.created else number)
+            .order_by(ProjectRow.created_at)
+        )
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one_or_none() or ""
-
-
-def _is(project: Project) -> ColumnElement[bool]:
-    """The row of a project; all rows with its number where only that is known."""
-    if project.created:
-        return ProjectRow.key == project.key
-    return ProjectRow.project_id == project.id
+            return connection.execute(query.limit(1)).one_or_none()
 
 
 def _make_room(connection: Connection, *, logged_in: bool) -> None:

@@ -20,7 +20,6 @@ from backend.db.engine import (
     ProjectKey,
     Str16,
     Str32,
-    Str64,
     Str128,
     Str254,
 )
@@ -53,8 +52,6 @@ class ProjectRow(Base):
     hostname: Mapped[str] = mapped_column(default="")
     access_token: Mapped[str] = mapped_column(default="")
     label_config: Mapped[str] = mapped_column(default="")
-    config_hash: Mapped[Str64] = mapped_column(default="")
-    extra_params: Mapped[dict[str, Any]] = mapped_column(default=dict)
     title: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -42,7 +42,7 @@ def store(data: Path) -> Jobs:
     database = Database(Settings(data=data).resolved_database_url)
     migrate(database)
     project = LabelStudioProject.read(PROJECT)
-    Projects(database).remember(SetupRequest(project, "<View/>", "http://studio", "", {}))
+    Projects(database).remember(SetupRequest(project, "<View/>", "http://studio", ""))
     return Jobs(database)
 
 
@@ -183,7 +183,7 @@ def test_what_is_wrong_is_a_sentence(
 
 def test_two_projects_of_one_number_must_be_told_apart(store: Jobs) -> None:
     other = LabelStudioProject.read("6.5")
-    Projects(store.database).remember(SetupRequest(other, "<View/>", "http://other", "", {}))
+    Projects(store.database).remember(SetupRequest(other, "<View/>", "http://other", ""))
     failed = call("learn", "--project", "6")
     assert f"6.5 or {PROJECT}" in str(failed.exception) or f"{PROJECT} or 6.5" in str(
         failed.exception

@@ -134,7 +134,7 @@ def test_a_webhooks_project_has_the_same_key_as_the_requests():
     assert hook.project.key == parse_setup(payload("setup")).project.key == "1.1795380093"
 
 
-@pytest.mark.parametrize("raw", [None, "", "x", "1.2.3", True, [], "9" * 40, "-1", 1.5])
+@pytest.mark.parametrize("raw", [None, "", "x", "1.2.3", True, [], "9" * 40, "-1", 1.5, "\u0661"])
 def test_a_project_that_is_none_is_refused(raw):
     with pytest.raises(RequestError, match="project"):
         Project.read(raw)
@@ -149,16 +149,7 @@ def test_setup():
     setup = parse_setup(payload("setup"))
     assert setup.hostname == "http://localhost:8080"
     assert setup.access_token == "0123456789abcdef0123456789abcdef01234567"
-    assert setup.extra_params == {"foo": "bar"}
     assert "<BrushLabels" in setup.label_config
-
-
-@pytest.mark.parametrize(
-    ("raw", "read_as"),
-    [(None, {}), ("", {}), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1}), ("x", {}), ([1], {})],
-)
-def test_extra_params_come_in_any_shape(raw, read_as):
-    assert parse_setup({"project": "1.2", "extra_params": raw}).extra_params == read_as
 
 
 def test_a_token_with_a_line_break_is_refused_at_setup():
@@ -250,8 +241,3 @@ def test_what_would_stop_all_threads_for_long_is_refused_unread() -> None:
         parse_json(b"[" + b"1," * 10_000_001 + b"1]")
     with pytest.raises(NotJsonError):  # repaired, it would take ten times as long
         parse_json(b'["\\ud83d","' + b"a" * (8 << 20) + b'"]')
-
-
-def test_digits_of_other_scripts_are_no_project() -> None:
-    with pytest.raises(RequestError):
-        Project.read("\u0661.\u0662")

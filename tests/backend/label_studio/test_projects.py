@@ -25,7 +25,7 @@ OURS = Project(1, "1795380093")
 
 
 def announced(project: Project, hostname: str, token: str = TOKEN) -> SetupRequest:
-    return SetupRequest(project, "<View/>", hostname, token, {})
+    return SetupRequest(project, "<View/>", hostname, token)
 
 
 @pytest.fixture
@@ -49,40 +49,20 @@ def test_without_the_password_a_known_project_keeps_its_host_and_token(projects:
 
 
 @pytest.mark.parametrize(
-    ("token", "believed"), [(TOKEN, True), ("b" * 40, False), ("", False)], ids=str
+    ("known", "token", "believed"),
+    [(TOKEN, TOKEN, True), (TOKEN, "b" * 40, False), (TOKEN, "", False), ("", "", False)],
 )
 def test_without_the_password_only_the_token_of_a_project_changes_its_labels(
-    projects: Projects, token: str, believed: bool
+    projects: Projects, known: str, token: str, believed: bool
 ) -> None:
     # given
-    first = announced(OURS, "https://studio.example")
+    first = announced(OURS, "https://studio.example", known)
     projects.remember(first, logged_in=False)
     # when
     other = replace(first, access_token=token, label_config="<View></View>")
     projects.remember(other, logged_in=False)
     # then
     assert (projects.label_config(OURS) == "<View></View>") is believed
-
-
-def test_a_project_without_a_token_keeps_its_labels_without_the_password(
-    projects: Projects,
-) -> None:
-    first = announced(OURS, "https://studio.example", "")
-    projects.remember(first, logged_in=False)
-    projects.remember(replace(first, label_config="<View></View>"), logged_in=False)
-
-    assert projects.label_config(OURS) == first.label_config
-
-
-def test_another_key_with_the_number_does_not_change_the_labels_of_the_number(
-    projects: Projects,
-) -> None:
-    ours = announced(OURS, "https://studio.example")
-    projects.remember(ours, logged_in=False)
-    theirs = replace(ours, project=Project(1, "1"), label_config="<View></View>")
-    projects.remember(theirs, logged_in=False)
-
-    assert projects.label_config(Project(1)) == ours.label_config
 
 
 def test_a_stranger_cannot_drop_a_project_to_announce_it_again(
@@ -123,10 +103,12 @@ def test_with_the_password_it_moves_and_after_connect_it_may_announce_again(
 
 def test_another_key_with_the_number_does_not_take_over(projects: Projects) -> None:
     projects.remember(announced(OURS, "https://studio.example"), logged_in=False)
-    projects.remember(announced(Project(1, "1"), "https://evil.example"), logged_in=False)
+    theirs = announced(Project(1, "1"), "https://evil.example")
+    projects.remember(replace(theirs, label_config="<View></View>"), logged_in=False)
 
-    assert projects.announced(OURS) == ("https://studio.example", TOKEN)
-    assert projects.announced(Project(1)) == ("https://studio.example", TOKEN)
+    for project in (OURS, Project(1)):
+        assert projects.announced(project) == ("https://studio.example", TOKEN)
+        assert projects.label_config(project) == "<View/>"
 
 
 def test_access_of_connect_goes_to_the_project_that_was_connected(

@@ -33,7 +33,7 @@ def own(settings: Settings) -> Iterator[Database]:
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
     migrate(database)
-    Projects(database).remember(SetupRequest(Project.read(PROJECT), TRIED_CONFIG, "", "", {}))
+    Projects(database).remember(SetupRequest(Project.read(PROJECT), TRIED_CONFIG, "", ""))
     yield database
     database.close()
 

@@ -57,7 +57,7 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
         path = f"/api/projects/{number}/import"
         (broken,) = studio.post(path, missing, return_task_ids="true")["task_ids"]
         project = Project.read(studio.project(number))
-        Projects(database).remember(SetupRequest(project, CONFIG.read_text(), "", "", {}))
+        Projects(database).remember(SetupRequest(project, CONFIG.read_text(), "", ""))
         settings = Settings(
             data=tmp_path / "data",
             checkpoint=str(make_version(tmp_path, 0)),

@@ -226,8 +226,6 @@ def connected(database: Database, project: Project = PROJECT) -> None:
         "hostname": "",
         "access_token": "",
         "label_config": "",
-        "config_hash": "",
-        "extra_params": {},
         "created_at": START,
         "updated_at": START,
     }
