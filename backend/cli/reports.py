@@ -196,7 +196,7 @@ def _show_counts(console: "Console", database: "Database", key: str) -> None:
     table.add_column("")
     table.add_column("number", justify="right")
     before = ""
-    for group, name, number in counts.rows():
+    for (group, name), number in counts.numbers.items():
         table.add_row(group if group != before else "", name, str(number))
         before = group
     console.print(table)

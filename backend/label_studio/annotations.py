@@ -143,9 +143,21 @@ def read_annotation(
     if number is None or task is None or updated is None:
         return None
     skipped = raw.get("was_cancelled") is True
-    config = config.of_saved(data) if config is not None else None
+    images = {image.name: image for image in config.of_saved(data).images} if config else {}
+    brushes = [brush for image in images.values() for brush in image.brushes]
     data = data if isinstance(data, Mapping) else {}
-    regions = () if skipped else _known_first(parse_result(raw.get("result")), config)
+
+    def unknown(label: str) -> bool:
+        return not any(brush.label(label) for brush in brushes)
+
+    regions = tuple(
+        # Of several labels of a region, those that the config knows come first.
+        replace(region, labels=tuple(sorted(region.labels, key=unknown)))
+        for region in (() if skipped else parse_result(raw.get("result")))
+    )
+    addresses = dict.fromkeys((region.image for region in regions if region.complete), "")
+    for name in addresses.keys() & images.keys():
+        addresses[name] = clean(images[name].address(data))
     annotator, owner = _user(raw)
     lead_time = finite_number(raw.get("lead_time"))
     return Annotation(
@@ -157,7 +169,7 @@ def read_annotation(
         skipped=skipped,
         ground_truth=raw.get("ground_truth") is True,
         regions=regions,
-        addresses={r.image: _address(config, r.image, data) for r in regions if r.complete},
+        addresses=addresses,
         lead_time=lead_time if lead_time is not None and 0 <= lead_time < _MAX_SECONDS else None,
         owner=owner,
         draft_created_at=moment(raw.get("draft_created_at")),
@@ -189,21 +201,6 @@ def _saved(hook: WebhookRequest, config: LabelConfig | None) -> Iterator[Annotat
         annotation = read_annotation(raw, number, task.data if task else {}, config)
         if annotation is not None:
             yield annotation
-
-
-def _known_first(regions: tuple[Region, ...], config: LabelConfig | None) -> tuple[Region, ...]:
-    """Of several labels of a region, those that the config knows come first."""
-    brushes = [brush for image in config.images for brush in image.brushes] if config else []
-
-    def unknown(label: str) -> bool:
-        return not any(brush.label(label) for brush in brushes)
-
-    return tuple(replace(r, labels=tuple(sorted(r.labels, key=unknown))) for r in regions)
-
-
-def _address(config: LabelConfig | None, name: str, data: Mapping[str, Any]) -> str:
-    image = next((image for image in config.images if image.name == name), None) if config else None
-    return clean(image.address(data)) if image else ""
 
 
 def _user(raw: Mapping[str, Any]) -> tuple[int | None, str]:

@@ -7,7 +7,7 @@ Studio's page does.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -235,7 +235,8 @@ class LabelConfig:
         """The config for a task with this data: itself, unless it has a Repeater."""
         if self.repeated is None or not isinstance(data, Mapping):
             return self
-        lengths = repeat_lengths(self.variables, data)
+        lists = (resolved(variable, data) for variable in self.variables)
+        lengths = tuple(min(len(x), _MAX_REPEATS) if isinstance(x, list) else 0 for x in lists)
         return self.repeated(lengths=lengths) if any(lengths) else self
 
     def of_saved(self, data: object) -> "LabelConfig":
@@ -257,15 +258,6 @@ class LabelConfig:
             if control in (*named, image.phrase, image.status) and to_name in (None, image.name):
                 return image
         return None
-
-
-def repeat_lengths(variables: Sequence[str], data: Mapping[str, Any]) -> tuple[int, ...]:
-    """How often each Repeater of a config, with this variable, repeats its content for a task."""
-    lengths = []
-    for variable in variables:
-        value = resolved(variable, data)
-        lengths.append(min(len(value), _MAX_REPEATS) if isinstance(value, list) else 0)
-    return tuple(lengths)
 
 
 def object_classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -171,28 +170,15 @@ def read_answer(answer: Mapping[str, Any]) -> tuple[bool, str]:
 
 def weak_settings(settings: Settings) -> Iterator[Finding]:
     """What ``phraseclick doctor --security`` reports about the settings and their data folder."""
-    yield Finding("password", *_password(settings))
-    yield Finding("webhook", *_secret(settings))
-    yield Finding("data folder", *_data_folder(settings.data))
-    yield Finding("Label Studio", *_label_studio(settings))
-    if settings.allow_private_addresses:
-        yield Finding(
-            "pictures",
-            False,
-            "PHRASECLICK_ALLOW_PRIVATE_ADDRESSES is set: everyone who imports tasks can have this "
-            "machine send requests into its private network.",
-        )
-    elif settings.local_files_root and settings.data.resolve().is_relative_to(
-        settings.local_files_root.resolve()
-    ):
-        yield Finding(
-            "pictures",
-            False,
-            "PHRASECLICK_LOCAL_FILES_ROOT holds the data folder: tasks can name the pictures that "
-            "are cached for other projects. Share a folder that holds nothing else than pictures.",
-        )
-    else:
-        yield Finding("pictures", True, "Are read from public addresses and Label Studio only.")
+    checks = {
+        "password": _password,
+        "webhook": _secret,
+        "data folder": _data_folder,
+        "Label Studio": _label_studio,
+        "pictures": _pictures,
+    }
+    for about, check in checks.items():
+        yield Finding(about, *check(settings))
     if unknown := unknown_variables():
         yield Finding("settings", False, f"There are no settings {', '.join(unknown)}.")
     if settings.picture_max_pixels > _MANY_PIXELS:
@@ -238,7 +224,8 @@ def _secret(settings: Settings) -> _Verdict:
     return True, "Asks for its secret."
 
 
-def _data_folder(folder: Path) -> _Verdict:
+def _data_folder(settings: Settings) -> _Verdict:
+    folder = settings.data
     if not folder.exists():
         return None, f"{folder} does not exist yet."
     state = folder.stat()
@@ -276,6 +263,21 @@ def _label_studio(settings: Settings) -> _Verdict:
             f"Tokens go to {', '.join(plain)} without encryption. Use https on an open network."
         )
     return True, f"Trusted: {', '.join(sorted(urls))}."
+
+
+def _pictures(settings: Settings) -> _Verdict:
+    if settings.allow_private_addresses:
+        return False, (
+            "PHRASECLICK_ALLOW_PRIVATE_ADDRESSES is set: everyone who imports tasks can have this "
+            "machine send requests into its private network."
+        )
+    shared = settings.local_files_root
+    if shared and settings.data.resolve().is_relative_to(shared.resolve()):
+        return False, (
+            "PHRASECLICK_LOCAL_FILES_ROOT holds the data folder: tasks can name the pictures that "
+            "are cached for other projects. Share a folder that holds nothing else than pictures."
+        )
+    return True, "Are read from public addresses and Label Studio only."
 
 
 def _is_here(url: str) -> bool:

@@ -178,13 +178,16 @@ def guarded(
     def connect(connection: HTTPConnection) -> socket.socket:
         return _connect(connection, deadline, allows, refusal)
 
+    # The certificates that an admin set for requests. Requests reads these variables itself, but
+    # only together with those of proxies, which must be ignored here.
+    certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     with (
         contextlib.closing(_adapter(connect)) as adapter,
         adapter.send(
             request,
             stream=True,
             timeout=max(deadline.left, 0.001),
-            verify=_trusted_certificates(),
+            verify=certificates or True,
         ) as response,
     ):
         yield response
@@ -302,12 +305,3 @@ def _adapter(connect: Callable[[HTTPConnection], socket.socket]) -> HTTPAdapter:
     adapter = HTTPAdapter(max_retries=0)
     adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
     return adapter
-
-
-def _trusted_certificates() -> str | bool:
-    """The certificates that an admin set for requests, or those that come with it.
-
-    Requests reads these variables itself, but only together with those of proxies, which must be
-    ignored here.
-    """
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True

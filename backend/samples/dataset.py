@@ -198,16 +198,15 @@ def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
 def _layers(masks: Mapping[int, Mask]) -> Iterator[set[int]]:
     """Groups of objects that do not overlap, greedily."""
     left = dict(masks)
+    areas = {number: int(mask.sum()) for number, mask in masks.items()}
     while left:
         layer: set[int] = set()
         for number, mask in left.items():
-            if len(layer) < _MOST_OBJECTS and not any(
-                _overlap(mask, left[other]) for other in layer
-            ):
+            overlaps = (
+                int((mask & left[other]).sum()) > _SHARED * min(areas[number], areas[other])
+                for other in layer
+            )
+            if len(layer) < _MOST_OBJECTS and not any(overlaps):
                 layer.add(number)
         yield layer
         left = {number: mask for number, mask in left.items() if number not in layer}
-
-
-def _overlap(one: Mask, other: Mask) -> bool:
-    return int((one & other).sum()) > _SHARED * min(int(one.sum()), int(other.sum()))

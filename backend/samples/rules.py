@@ -16,11 +16,12 @@ tasks with the same picture are on the same side, and no picture ever changes si
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import get_args
 
-from sqlalchemy import RowMapping, Select, case, func, select
+from sqlalchemy import RowMapping, case, func, select
 
 from backend.db.engine import Database
 from backend.db.models import (
@@ -73,13 +74,33 @@ class Labeled:
 
 def labeled(database: Database, project: str) -> list[Labeled]:
     """Everything accepted in a project (its key), task by task."""
+    picture, annotation = AnnotatedPictureRow, AnnotationRow
+    of_pictures = (
+        select(picture, annotation.task_id, annotation.updated_at)
+        .join(annotation, same_annotation(annotation, picture))
+        .where(picture.project == project)
+        .order_by(
+            annotation.task_id,
+            picture.image,
+            annotation.ground_truth.desc(),
+            annotation.updated_at.desc(),
+            annotation.annotation_id.desc(),
+        )
+    )
+    columns = [column for column in SampleRow.__table__.c if column.name != "mask"]
+    of_samples = (
+        select(*columns)
+        .where(SampleRow.project == project)
+        .order_by(SampleRow.annotation_id, SampleRow.number)
+    )
     with database.read() as connection:
-        xml = connection.execute(
-            select(SampledProjectRow.label_config).where(SampledProjectRow.key == project)
-        ).scalar()
-        pictures = connection.execute(_picture_rows(project)).mappings().all()
-        samples = connection.execute(_sample_rows(project)).mappings().all()
-    config = _config(xml or "")
+        of_project = select(SampledProjectRow.label_config).where(SampledProjectRow.key == project)
+        xml = connection.execute(of_project).scalar()
+        pictures = connection.execute(of_pictures).mappings().all()
+        samples = connection.execute(of_samples).mappings().all()
+    config = None
+    with suppress(LabelConfigError):
+        config = parse_config(xml or "")
     regions: dict[tuple[int, str], list[Region]] = {}
     for row in samples:
         there = regions.setdefault((row["annotation_id"], row["image"]), [])
@@ -102,31 +123,6 @@ def projects(database: Database) -> list[str]:
     query = select(SampledProjectRow.key).order_by(SampledProjectRow.key)
     with database.read() as connection:
         return list(connection.execute(query).scalars())
-
-
-def _picture_rows(project: str) -> Select[*tuple[Any, ...]]:
-    """By task: ground truth first, then the newest annotation."""
-    picture, annotation = AnnotatedPictureRow, AnnotationRow
-    order = (
-        annotation.task_id,
-        picture.image,
-        annotation.ground_truth.desc(),
-        annotation.updated_at.desc(),
-        annotation.annotation_id.desc(),
-    )
-    return (
-        select(picture, annotation.task_id, annotation.updated_at)
-        .join(annotation, same_annotation(annotation, picture))
-        .where(picture.project == project)
-        .order_by(*order)
-    )
-
-
-def _sample_rows(project: str) -> Select[*tuple[Any, ...]]:
-    """Without the masks."""
-    columns = [column for column in SampleRow.__table__.c if column.name != "mask"]
-    here = SampleRow.project == project
-    return select(*columns).where(here).order_by(SampleRow.annotation_id, SampleRow.number)
 
 
 def _region(row: RowMapping, config: LabelConfig | None, number: int) -> Region:
@@ -159,13 +155,6 @@ def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str |
     return None, True
 
 
-def _config(xml: str) -> LabelConfig | None:
-    try:
-        return parse_config(xml)
-    except LabelConfigError:
-        return None
-
-
 SKIPPED = "skipped"
 NO_MASK = "without a mask"
 # Shown also where they are 0, in this order.
@@ -193,10 +182,6 @@ class Counts:
     def of(self, group: str) -> dict[str, int]:
         """Numbers by name: annotations, pictures, regions, regions that count, regions left out."""
         return {name: number for (of, name), number in self.numbers.items() if of == group}
-
-    def rows(self) -> list[tuple[str, str, int]]:
-        """Rows of a table: group, name, number."""
-        return [(*key, number) for key, number in self.numbers.items()]
 
 
 def count_samples(database: Database, project: str) -> Counts:
