@@ -21,7 +21,6 @@ from backend.errors import DatabaseError, LabelStudioError, RequestError, TooMan
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
 from backend.interaction import submitted
-from backend.interaction.assignment import Policy
 from backend.interaction.click import Predict
 from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
@@ -125,7 +124,7 @@ class Service:
             settings,
             self._read_config,
             self._projects,
-            InteractionStore(self.database, Policy.of(settings), knows=self._predictors.knows),
+            InteractionStore(self.database, settings, knows=self._predictors.knows),
             self._embeddings,
             self._predictors,
             self.metrics,

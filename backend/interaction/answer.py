@@ -10,7 +10,7 @@ sentence is cut to fit: the advice goes first.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -175,116 +175,60 @@ def _same(instance: Instance, mask: np.ndarray) -> bool:
 # -- the sentence
 
 
-@dataclass(frozen=True)
-class Understood:
-    """What an answer rests on, in the annotator's terms."""
+def understood(
+    turn: Turn,
+    target: Prompts,
+    prediction: Prediction | Instances,
+    drawn: DrawnMask,
+    *,
+    unsure: bool = False,
+) -> str:
+    """What was understood, which words were read differently, and what to do next.
 
-    positives: int
-    negatives: int
-    label: str
-    confidence: float
-    found: bool  # whether the mask holds a pixel at all
-    boxed: bool = False  # whether a box was drawn around it
-    holes: int = 0  # of the mask, which its outline covers
-    phrase: str = ""  # as typed; empty where none was or the label's name was used
-    known: bool = True  # whether a word of the phrase was understood
-    corrected: tuple[tuple[str, str], ...] = ()
-    near: tuple[tuple[str, str], ...] = ()  # a word that was in no training, and a near one
-    unfamiliar: tuple[str, ...] = ()  # words that were in no training, without a near one
-    ignored: tuple[str, ...] = ()
-    can_click: bool = True  # whether the labeling config has clicks
-    notes: tuple[str, ...] = ()
-    unsure: bool = False  # too little confidence to draw anything
-    started: bool = False  # whether it is a new object
-    accepted: bool = False  # whether the page is known to keep its mask
-    adds: str = ""  # the key or label that adds to it
-    bitmask: bool = False  # which the page selects on any click inside it, once it is accepted
-
-    @classmethod
-    def of(
-        cls,
-        turn: Turn,
-        target: Prompts,
-        prediction: Prediction | Instances,
-        drawn: DrawnMask,
-        *,
-        unsure: bool = False,
-    ) -> "Understood":
-        """What the answer to a request rests on."""
-        typed = target.phrase_source == "typed"
-        positives = sum(click.positive for click in target.points)
-        tokens = prediction.tokens
-        return cls(
-            positives=positives,
-            negatives=len(target.points) - positives,
-            boxed=target.box is not None,
-            label=target.label.text if target.label is not None else "mask",
-            confidence=prediction.confidence,
-            found=bool(drawn.items),
-            holes=drawn.holes,
-            phrase=target.phrase if typed else "",
-            known=not typed or bool(tokens.words),
-            corrected=tuple(tokens.corrected) if typed else (),
-            near=tokens.understood_as if typed else (),
-            unfamiliar=tokens.unfamiliar if typed else (),
-            ignored=tuple(tokens.ignored) if typed else (),
-            can_click=bool(target.image.clicks),
-            notes=turn.notes,
-            unsure=unsure,
-            started=turn.started,
-            accepted=target.accepted,
-            adds=target.image.adds,
-            bitmask=target.brush.tool == "bitmask",
-        )
-
-
-def understood(answer: Understood) -> str:
-    """What was understood, which words were read differently, and what to do next."""
-    clicks = _clicks(answer.positives, answer.negatives)
-    box = "1 box" if answer.boxed else ""
-    prompts = ", ".join(part for part in (box, clicks, _quoted(answer)) if part)
-    if not answer.known and not clicks and not box:
-        advice = "try others or click" if answer.can_click else "try others"
-        return _fitting([f"{prompts}: I don't know these words"], advice)
-    if answer.found:
-        summary = f"{prompts} → {answer.label}, {_percent(answer.confidence)}"
-    elif answer.unsure:
-        sure = _percent(answer.confidence)
-        summary = f"{prompts} → {answer.label}: not sure ({sure}), so nothing is drawn"
-    else:
-        summary = f"{prompts} → {answer.label}: nothing found here"
-    notes = (note.rstrip(".") for note in answer.notes if note)
-    holes = [f"{_count(answer.holes, 'hole')} filled: a polygon has none"] if answer.holes else []
-    new = ["new object"] if answer.started else []
-    parts = [summary.removeprefix(" → "), *new, *_words(answer), *notes, *holes]
-    return _fitting(parts, _advice(answer))
-
-
-def said_of_several(answer: Understood, *, found: int, confidences: Sequence[float]) -> str:
-    """What a phrase that means all of a kind has found.
-
-    found: objects in the picture. confidences: of those that are suggested now, since nobody has
-    labeled them.
+    unsure: too little confidence to draw anything.
     """
-    if not found or not answer.known:
+    found, confidence = bool(drawn.items), prediction.confidence
+    box = "1 box" if target.box else ""
+    prompts = ", ".join(filter(None, (box, _clicks(target), _quoted(target))))
+    if _unknown(target, prediction) and not target.clicks:
+        advice = "try others or click" if target.image.clicks else "try others"
+        return _fitting([f"{prompts}: I don't know these words"], advice)
+    label = _label(target)
+    if found:
+        summary = f"{prompts} → {label}, {_percent(confidence)}".removeprefix(" → ")
+    elif unsure:
+        summary = f"{prompts} → {label}: not sure ({_percent(confidence)}), so nothing is drawn"
+    else:
+        summary = f"{prompts} → {label}: nothing found here"
+    new = ["new object"] if turn.started else []
+    holes = [f"{_count(drawn.holes, 'hole')} filled: a polygon has none"] if drawn.holes else []
+    parts = [summary, *new, *_words(target, prediction), *_notes(turn.notes), *holes]
+    return _fitting(parts, _advice(target, confidence, found=found))
+
+
+def said_of_several(turn: Turn, target: Prompts, prediction: Instances, drawn: Drawn) -> str:
+    """What a phrase that means all of a kind has found, and what of it is labeled already."""
+    found, suggested = len(prediction.objects), drawn.confidences
+    if not found or _unknown(target, prediction):
         # The words as a whole can be surer than any single object.
-        return understood(replace(answer, unsure=0 < answer.confidence < LEAST_CONFIDENCE))
-    summary = f"{_quoted(answer)} → {answer.label}"
-    if not confidences:
+        unsure = 0 < prediction.confidence < LEAST_CONFIDENCE
+        return understood(turn, target, prediction, drawn.own, unsure=unsure)
+    summary = f"{_quoted(target)} → {_label(target)}"
+    can_click = bool(target.image.clicks)
+    if not suggested:
         labeled = "it is" if found == 1 else f"all {found} are"
         parts = [f"{summary}: {labeled} labeled already"]
-        advice = "click on an object that is missing" if answer.can_click else "say what is missing"
+        advice = "click on an object that is missing" if can_click else "say what is missing"
     else:
-        low, high = _percent(min(confidences)), _percent(max(confidences))
+        low, high = _percent(min(suggested)), _percent(max(suggested))
         sure = high if low == high else f"{low.removesuffix(' %')} to {high}"
-        parts = [f"{summary}: {_count(len(confidences), 'object')}, {sure}"]
-        if found > len(confidences):
-            parts.append(f"{found - len(confidences)} more are labeled already")
+        parts = [f"{summary}: {_count(len(suggested), 'object')}, {sure}"]
+        if found > len(suggested):
+            parts.append(f"{found - len(suggested)} more are labeled already")
         advice = "✓ to keep them"
-        if answer.can_click:
+        if can_click:
             advice += ", click inside one to refine it, elsewhere to add one"
-    notes = (note.rstrip(".") for note in answer.notes if note)
-    return _fitting([*parts, *_words(answer), *notes], advice)
+    return _fitting([*parts, *_words(target, prediction), *_notes(turn.notes)], advice)
 
 
 def failed(error: BaseException) -> str:
@@ -303,7 +247,7 @@ def failed(error: BaseException) -> str:
 
 def noted(notes: Sequence[str]) -> str:
     """Notes alone, where a request holds nothing to answer with a mask."""
-    return _cut(". ".join(note.rstrip(".") for note in notes) + ".")
+    return _cut(". ".join(_notes(notes)) + ".")
 
 
 def status_item(from_name: str, to_name: str, sentence: str, *, mask: bool) -> dict[str, Any]:
@@ -322,12 +266,20 @@ def status_item(from_name: str, to_name: str, sentence: str, *, mask: bool) -> d
     }
 
 
-def _clicks(positives: int, negatives: int) -> str:
-    total = positives + negatives
-    if not total:
-        return ""
-    if not positives:
-        return _count(negatives, "negative click")
+def _unknown(target: Prompts, prediction: Prediction | Instances) -> bool:
+    """Whether words were typed of which none is known."""
+    return target.typed and not prediction.tokens.words
+
+
+def _label(target: Prompts) -> str:
+    return target.label.text if target.label else "mask"
+
+
+def _clicks(target: Prompts) -> str:
+    total = len(target.points)
+    negatives = sum(not click.positive for click in target.points)
+    if negatives == total:
+        return _count(total, "negative click") if total else ""
     return _count(total, "click") + (f", {negatives} negative" if negatives else "")
 
 
@@ -335,8 +287,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _quoted(answer: Understood) -> str:
-    return f"'{_cut(answer.phrase, 60)}'" if answer.phrase else ""
+def _quoted(target: Prompts) -> str:
+    return f"'{_cut(target.phrase, 60)}'" if target.typed else ""
 
 
 def _percent(confidence: float) -> str:
@@ -344,14 +296,20 @@ def _percent(confidence: float) -> str:
     return f"{min(99, max(0, round(confidence * 100)))} %"
 
 
-def _words(answer: Understood) -> list[str]:
-    parts = []
-    if answer.corrected:
-        parts.append(_listed([f"'{typed}' read as '{known}'" for typed, known in answer.corrected]))
-    if answer.near:
-        near = [f"'{word}' understood as '{trained}'" for word, trained in answer.near]
-        parts.append(_listed(near))
-    for words, what in (answer.unfamiliar, "new to the model"), (answer.ignored, "not known"):
+def _notes(notes: Sequence[str]) -> list[str]:
+    return [note.rstrip(".") for note in notes if note]
+
+
+def _words(target: Prompts, prediction: Prediction | Instances) -> list[str]:
+    """What became of the words that were not read as typed."""
+    tokens, parts = prediction.tokens, []
+    if not target.typed:
+        return []
+    if tokens.corrected:
+        parts.append(_listed([f"'{typed}' read as '{known}'" for typed, known in tokens.corrected]))
+    if near := tokens.understood_as:
+        parts.append(_listed([f"'{word}' understood as '{trained}'" for word, trained in near]))
+    for words, what in (tokens.unfamiliar, "new to the model"), (tokens.ignored, "not known"):
         if words:
             verb = "is" if len(words) == 1 else "are"
             quoted = _listed([f"'{_cut(word, 24)}'" for word in words])
@@ -360,38 +318,32 @@ def _words(answer: Understood) -> list[str]:
 
 
 def _listed(items: Sequence[str], at_most: int = 3) -> str:
-    shown = list(items[:at_most])
-    rest = len(items) - len(shown)
-    if rest:
-        return f"{', '.join(shown)} and {rest} more"
-    if len(shown) == 1:
-        return shown[0]
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+    if len(items) > at_most:
+        return f"{', '.join(items[:at_most])} and {len(items) - at_most} more"
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
-def _advice(answer: Understood) -> str:
-    keep = "" if answer.accepted else "✓ to keep it, "
-    if not answer.can_click:
-        return "try other words" if not answer.found else f"{keep}other words search again"
-    if not answer.found:
-        return (
-            "click on the object"
-            if not answer.positives
-            else "click elsewhere on it or type a phrase"
-        )
-    if not answer.positives and not answer.negatives and not answer.boxed:
+def _advice(target: Prompts, confidence: float, *, found: bool) -> str:
+    keep = "" if target.accepted else "✓ to keep it, "
+    if not target.image.clicks:
+        return f"{keep}other words search again" if found else "try other words"
+    if not found:
+        clicked = any(click.positive for click in target.points)
+        return "click elsewhere on it or type a phrase" if clicked else "click on the object"
+    if not target.clicks:
         return f"{keep}click on the object if it is a different one"
-    if answer.confidence < _UNSURE:
+    if confidence < _UNSURE:
         return "not sure: click once more"
     # Label Studio selects an accepted mask or a box on a click inside it, unless Ctrl is held; a
     # bitmask even then.
-    removes = "Ctrl+Alt-click" if answer.accepted or answer.boxed else "Alt-click"
-    adds = f", {answer.adds} to add to it" if answer.adds else ""
-    keys = "" if answer.accepted or answer.boxed else " (Ctrl+Alt once accepted)"
-    if answer.bitmask:
-        removes = "use the eraser" if answer.accepted else removes
-        keys = "" if answer.accepted else " (the eraser once accepted)"
-    return f"{keep}{removes} to remove a part{keys}{adds}"
+    with_ctrl = target.accepted or target.box is not None
+    removes = "Ctrl+Alt-click" if with_ctrl else "Alt-click"
+    later = "" if with_ctrl else " (Ctrl+Alt once accepted)"
+    if target.brush.tool == "bitmask":
+        removes = "use the eraser" if target.accepted else removes
+        later = "" if target.accepted else " (the eraser once accepted)"
+    adds = f", {target.image.adds} to add to it" if target.image.adds else ""
+    return f"{keep}{removes} to remove a part{later}{adds}"
 
 
 def _fitting(parts: Sequence[str], advice: str) -> str:

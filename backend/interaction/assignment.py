@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from secrets import token_hex
-from typing import Literal
 
 from backend.db.models import EventKind
 from backend.interaction.draft_sync import DraftSync
@@ -28,28 +27,10 @@ Named = tuple[tuple[BrushControl, Label], ...]
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the rules leave to settings."""
-
-    new_object: Literal["auto", "refine", "new"] = "auto"
-    carry_phrase: Literal["none", "target", "task"] = "none"
-    label_as_phrase: bool = True
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Policy":
-        """From the settings of this process."""
-        return cls(
-            new_object=settings.new_object,
-            carry_phrase=settings.carry_phrase,
-            label_as_phrase=settings.label_as_phrase,
-        )
-
-
-@dataclass(frozen=True)
 class Context:
     """What a decision rests on beside the task, and asks; the same at each attempt."""
 
-    policy: Policy
+    settings: Settings
     # Whether a lone positive click's own mask would touch an object's mask. May run the model.
     touches: Touches
     # Whether a model version knows the words of a label's name.
@@ -107,7 +88,7 @@ class Assignment:
 
     def _held_phrase(self, brush: BrushControl, label: str) -> tuple[str, str]:
         """The typed phrase (id, text) that a new object begins with: none, but by setting."""
-        if self.context.policy.carry_phrase == "none":
+        if self.context.settings.carry_phrase == "none":
             return "", ""
         typed = [t for t in self.lane if t.phrase]
         holder = max(typed, key=lambda t: t.phrase_sequence, default=None)
@@ -141,20 +122,16 @@ class Assignment:
         """It is the last object now."""
         if target.sequence != self.task.revision + 1:
             target.turn += 1
-            if not self._goes_on(target):
+            # What is in progress finishes on the version it began with: one that serves its label.
+            fresh = self.now - target.updated_at <= STICKY_FOR
+            in_progress = target.state in ("open", "kept") and fresh
+            if not (target.model_version and in_progress) or self.task.relabeled(target):
                 target.model_version = self.context.version_for(target.label)
         target.sequence = self.task.revision + 1
         target.updated_at = self.now
         target.owner = target.owner or self.ask.user
         if target.state == "gone":
             target.state = "open"
-
-    def _goes_on(self, target: Target) -> bool:
-        """Whether it is still in progress, and so finishes on the version it began with: one that
-        serves its label."""
-        fresh = self.now - target.updated_at <= STICKY_FOR
-        goes_on = target.state in ("open", "kept") and fresh
-        return bool(target.model_version) and goes_on and not self.task.relabeled(target)
 
     def _class_of(self, clicks: tuple[Click, ...]) -> Class | None:
         """The class of the newest click whose label is a class; None: keep the object's."""
@@ -165,10 +142,6 @@ class Assignment:
                 if brush is not None:
                     return brush, label.brush_label
         return None
-
-    def _unlabelled(self, clicks: tuple[Click, ...]) -> bool:
-        """Whether the key points have no labels that could say what is meant."""
-        return not any(click.label for click in clicks)
 
     def _fallback_label(self, *, guess: bool = True) -> Class:
         """The label used last; else, where one is to be guessed, the first one of the config."""
@@ -354,7 +327,7 @@ class Assignment:
         """What was typed; else the label's own name where the model knows its words."""
         if target.phrase:
             return target.phrase, "typed"
-        if label is not None and self.context.policy.label_as_phrase:
+        if label is not None and self.context.settings.label_as_phrase:
             for name in (label.value, label.alias):
                 if name and self.context.knows(name, target.model_version):
                     return name, "label"

@@ -18,7 +18,6 @@ from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.answer import (
     LEAST_CONFIDENCE,
     Drawn,
-    Understood,
     draw_one,
     draw_several,
     failed,
@@ -91,9 +90,9 @@ class Predict:
             self.embeddings,
             self.predictors.champion(request.project),
             self.metrics,
+            lambda label: self.predictors.for_label(request.project, label),
             self.settings.label_masks,
             self.settings.outline_tolerance,
-            lambda label: self.predictors.for_label(request.project, label),
         )
         return batch.answers(request, config)
 
@@ -199,8 +198,8 @@ class _Interactive:
         with self._steps.timed("brush"):
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_one(turn, target, mask, prediction.confidence, tolerance)
-        answer = Understood.of(turn, target, prediction, drawn.own, unsure=unsure)
-        return drawn, prediction.confidence, understood(answer)
+        sentence = understood(turn, target, prediction, drawn.own, unsure=unsure)
+        return drawn, prediction.confidence, sentence
 
     def _every(
         self, turn: Turn, target: Prompts, predictor: Predictor, embedding: Embedding
@@ -214,10 +213,7 @@ class _Interactive:
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_several(turn, target, objects, size, tolerance)
-        answer = Understood.of(turn, target, instances, drawn.own)
-        found = len(instances.objects)
-        sentence = said_of_several(answer, found=found, confidences=drawn.confidences)
-        return drawn, instances.confidence, sentence
+        return drawn, instances.confidence, said_of_several(turn, target, instances, drawn)
 
     def _touches(self, click: Click, target: Prompts) -> bool:
         """Whether a click lies in an object's mask, or its own mask would share a pixel with it.

@@ -38,9 +38,15 @@ class DraftSync:
     events: list[Event] = field(default_factory=list)
 
     def apply(self) -> None:
-        self._set_clock()
+        """Bring every object of the task up to date."""
+        last = latest(self.saved)
+        if last is not None:
+            # Nothing can have been saved after it arrived: if it was, their clock is ahead.
+            self.task.clock_ahead = max(self.task.clock_ahead, last.updated_at - self.now)
         for target in self.task.targets:
-            self._claim(target)
+            # Label Studio sends only the asking user's drafts: what they show is that user's.
+            if not target.owner and any(draft.shows(target) for draft in self._drafts()):
+                target.owner = self.user
             shown = self.showing(target)
             if shown is not None:
                 self._kept(target, shown)
@@ -115,12 +121,6 @@ class DraftSync:
             for click in target.clicks
         )
 
-    def _set_clock(self) -> None:
-        """Nothing can have been saved after it arrived: if it was, their clock is ahead."""
-        last = latest(self.saved)
-        if last is not None:
-            self.task.clock_ahead = max(self.task.clock_ahead, last.updated_at - self.now)
-
     def _shown(self, target: Target) -> bool:
         return any(saved.shows(target) for saved in self.saved)
 
@@ -129,12 +129,6 @@ class DraftSync:
 
     def _drafts(self) -> list[Saved]:
         return [saved for saved in self.saved if saved.kind == "draft"]
-
-    def _claim(self, target: Target) -> None:
-        """Label Studio sends only the asking user's drafts: what they show is that user's."""
-        unowned = bool(self.user) and not target.owner
-        if unowned and any(saved.shows(target) for saved in self._drafts()):
-            target.owner = self.user
 
     def _kept(self, target: Target, shown: Saved) -> None:
         if target.state == "gone" and target.seen_at and shown.updated_at <= target.seen_at:

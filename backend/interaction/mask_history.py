@@ -42,94 +42,73 @@ _DROP_NEWER = delete(AnswerRow).where(_OF_TARGET, AnswerRow.turn > bindparam("af
 
 @dataclass(frozen=True)
 class ManualEdits:
-    """Pixels that were painted and erased, H,W bool of the same size; None for none."""
+    """What brush and eraser changed: H,W int8, 1 painted, -1 erased, else 0; None for nothing."""
 
-    painted: Mask | None = None
-    erased: Mask | None = None
+    signs: NDArray[np.int8] | None = None
+
+    @classmethod
+    def of(cls, signs: NDArray[np.int8]) -> Self:
+        """None where nothing is left of them."""
+        return cls(signs if signs.any() else None)
 
     @classmethod
     def between(cls, before: Mask, after: Mask) -> Self:
         """What changed from one mask (H,W) to another of that size."""
-        return cls(_some(after & ~before), _some(before & ~after))
+        return cls.of(after.view(np.int8) - before.view(np.int8))
 
     @classmethod
     def unpack(cls, width: int, height: int, painted: bytes | None, erased: bytes | None) -> Self:
-        parts = (
-            None if data is None else PackedMask(width, height, bytes(data)).unpack()
-            for data in (painted, erased)
-        )
-        return cls(*parts)
+        """From the columns of an answer."""
+        if painted is None and erased is None:
+            return cls()
+        signs = np.zeros((height, width), np.int8)
+        for data, sign in (painted, 1), (erased, -1):
+            if data is not None:
+                signs[PackedMask(width, height, bytes(data)).unpack()] = sign
+        return cls(signs)
 
     @property
     def packed(self) -> dict[str, bytes | None]:
-        return {
-            name: None if mask is None else PackedMask.pack(mask).data
-            for name, mask in (("painted", self.painted), ("erased", self.erased))
-        }
+        """The columns of an answer."""
+        signs = np.zeros(1, np.int8) if self.signs is None else self.signs
+        masks = {"painted": signs > 0, "erased": signs < 0}
+        return {name: PackedMask.pack(m).data if m.any() else None for name, m in masks.items()}
 
     @property
     def pixels(self) -> int:
-        return sum(int(np.count_nonzero(m)) for m in (self.painted, self.erased) if m is not None)
+        """How many were changed."""
+        return 0 if self.signs is None else int(np.count_nonzero(self.signs))
 
     def __bool__(self) -> bool:
-        return self.painted is not None or self.erased is not None
+        return self.signs is not None
 
     def then(self, later: "ManualEdits") -> "ManualEdits":
         """These edits, and later ones over them."""
-        return ManualEdits(
-            _joined(_without(self.painted, later.erased), later.painted),
-            _joined(_without(self.erased, later.painted), later.erased),
-        )
+        if self.signs is None or later.signs is None:
+            return later if later else self
+        if self.signs.shape != later.signs.shape:
+            return later
+        return ManualEdits(np.where(later.signs, later.signs, self.signs))
 
     def after(self, clicks: Sequence[Click]) -> "ManualEdits":
         """Without the connected parts in which a later click asks for the opposite."""
-        painted, erased = self.painted, self.erased
+        if self.signs is None:
+            return self
+        signs = self.signs.copy()
         for click in (click for click in clicks if click.box is None):
-            if click.positive:
-                erased = _without(erased, _part(erased, click))
-            else:
-                painted = _without(painted, _part(painted, click))
-        return ManualEdits(painted, erased)
+            at, opposite = click.cell(signs), -1 if click.positive else 1
+            if signs[at] == opposite:
+                seed = np.zeros(signs.shape, np.bool_)
+                seed[at] = True
+                signs[part_at(signs == opposite, seed)] = 0
+        return ManualEdits.of(signs)
 
     def applied(self, mask: Mask) -> Mask:
         """``mask`` with what was painted and without what was erased; unchanged for another size,
         which means that the picture was replaced."""
-        if self.painted is not None and self.painted.shape == mask.shape:
-            mask = mask | self.painted
-        if self.erased is not None and self.erased.shape == mask.shape:
-            mask = mask & ~self.erased
-        return mask
-
-
-NO_EDITS = ManualEdits()
-
-
-def _part(mask: Mask | None, click: Click) -> Mask | None:
-    """The connected part of a mask at a click; None where the click is outside."""
-    if mask is None:
-        return None
-    at = click.cell(mask)
-    if not mask[at]:
-        return None
-    seed = np.zeros_like(mask)
-    seed[at] = True
-    return part_at(mask, seed)
-
-
-def _some(mask: Mask) -> Mask | None:
-    return mask if mask.any() else None
-
-
-def _joined(one: Mask | None, other: Mask | None) -> Mask | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one | other if one.shape == other.shape else other
-
-
-def _without(mask: Mask | None, taken: Mask | None) -> Mask | None:
-    if mask is None or taken is None or mask.shape != taken.shape:
-        return mask
-    return _some(mask & ~taken)
+        if self.signs is None or self.signs.shape != mask.shape:
+            return mask
+        return (mask | (self.signs > 0)) & (self.signs >= 0)
 
 
 @dataclass(frozen=True)
@@ -142,7 +121,7 @@ class Answer:
     by_hand: bool  # edited on the page
     digest: str  # of the RLE as answered
     mask: PackedMask
-    edits: ManualEdits = NO_EDITS  # those that hold in it
+    edits: ManualEdits = ManualEdits()  # those that hold in it
 
     @property
     def click_ids(self) -> set[str]:
@@ -280,20 +259,11 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> dict[int, list[A
     """The masks of several objects, by the object's number, newest first."""
     answers: dict[int, list[Answer]] = {number: [] for number in ids}
     for row in connection.execute(_READ, {"ids": list(ids)}) if ids else ():
-        answers[row.target_id].append(_answer(row))
+        mask = PackedMask(row.width, row.height, bytes(row.mask))
+        edits = ManualEdits.unpack(row.width, row.height, row.painted, row.erased)
+        read = Answer(row.turn, row.clicks, row.phrase, row.by_hand, row.digest, mask, edits)
+        answers[row.target_id].append(read)
     return answers
-
-
-def _answer(row: Any) -> Answer:
-    return Answer(
-        row.turn,
-        row.clicks,
-        row.phrase,
-        row.by_hand,
-        row.digest,
-        PackedMask(row.width, row.height, bytes(row.mask)),
-        ManualEdits.unpack(row.width, row.height, row.painted, row.erased),
-    )
 
 
 def change(before: PackedMask | None, after: PackedMask) -> float:

@@ -8,6 +8,8 @@ what was painted and erased (``mask_history.ManualEdits``).
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from backend.db.models import EventKind
 from backend.errors import BackendError
 from backend.interaction.mask_history import Answer, ManualEdits, MaskHistory, change, digest
@@ -92,7 +94,7 @@ def _edited(
         before = newest.mask
         edits = ManualEdits.between(before.unpack(), drawn.unpack())
     elif newest is None and region.drawn_by_hand:
-        edits = ManualEdits(painted=drawn.unpack())
+        edits = ManualEdits.between(np.zeros(drawn.shape, np.bool_), drawn.unpack())
     history.edited = Answer(
         turn=target.turn,
         clicks=newest.clicks if newest else (),
@@ -125,16 +127,16 @@ def recognise(mask: PackedMask, answers: Sequence[Answer], name: str = "") -> An
     named = next((answer for answer in answers if name and answer.digest == name), None)
     if named is not None:
         return named
-    alike = [answer for answer in answers if _same(answer.mask, mask)]
+    alike = [
+        answer
+        for answer in answers
+        if answer.mask == mask
+        or (
+            answer.mask.iou(mask) >= SAME_IOU
+            and not thick(answer.mask.unpack() ^ mask.unpack()).any()
+        )
+    ]
     return max(alike, key=lambda answer: answer.mask.iou(mask), default=None)
-
-
-def _same(one: PackedMask, other: PackedMask) -> bool:
-    if one.data == other.data and one.shape == other.shape:
-        return True
-    if one.iou(other) < SAME_IOU:
-        return False
-    return not thick(one.unpack() ^ other.unpack()).any()
 
 
 def _restored(target: Target, back: Answer, ask: Interaction) -> list[Event]:

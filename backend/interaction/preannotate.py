@@ -46,9 +46,8 @@ _log = logging.getLogger(__name__)
 # One prediction. An empty list: none for now, so Label Studio stores nothing and asks again.
 Answer = dict[str, Any] | list[Any]
 Masks = tuple[list[dict[str, Any]], float | None]
-_Labelled = tuple[Instance, BrushControl, Label | None]
 _Masked = tuple[np.ndarray, float, BrushControl, Label | None]  # with the confidence
-_LabelGroup = tuple[Predictor, dict[str, tuple[BrushControl, Label]]]
+_Class = tuple[BrushControl, Label]
 
 LabelMasks = Literal["never", "batch", "always"]
 
@@ -61,6 +60,7 @@ _AT_ONCE = 4
 _REPORT_S = 10.0
 # A config with a hundred classes would take seconds a task; a picture holds few of them.
 _MOST_LABELS = 20
+_PASSING = (PictureError, LabelStudioError, DatabaseError, TooManyError)
 # An object that nobody asked for is shown if its mask is more likely right than wrong.
 _LEAST_CONFIDENCE = 0.5
 
@@ -75,9 +75,9 @@ class Preannotation:
     embeddings: Embeddings
     predictor: Predictor
     metrics: Metrics
-    label_masks: LabelMasks = "batch"
+    for_label: Callable[[str], Predictor]  # the one that serves a label
+    label_masks: LabelMasks
     outline_tolerance: float = 0.5
-    for_label: Callable[[str], Predictor] | None = None  # None: ``predictor`` serves all labels
 
     def answers(self, request: PredictRequest, config: LabelConfig) -> list[Answer]:
         """One for each task, in their order; an empty list for those that time did not allow."""
@@ -159,8 +159,10 @@ class Preannotation:
                 _log.warning("Task %s of project %s: %s", task.id, project.id, error)
             else:
                 _log.exception("Task %s of project %s could not be predicted", task.id, project.id)
+            # The next request may find it over: a host that is away, or that an admin allows.
+            may_pass = isinstance(error, _PASSING) and not isinstance(error, PictureFormatError)
             addressed = all(image.address(task.data) for image in images)
-            return [] if addressed and _may_pass(error) else self._answer([], 0.0)
+            return [] if addressed and may_pass else self._answer([], 0.0)
         masks = [one for one in answers if one is not None]
         if len(masks) < len(answers):
             return []
@@ -185,12 +187,10 @@ class Preannotation:
                 self.embeddings.ahead(place, self.predictor)
             return None
         self.embeddings.of(place, self.predictor)
-        if self.label_masks == "never":
-            return [], _least_certain(self._confidences(image, place))
         objects, confidences = self._of_labels(image, place)
-        if not objects:
+        if not objects or self.label_masks == "never":
             return [], _least_certain(confidences)
-        masked = ((i.mask(), i.confidence, control, label) for i, control, label in objects)
+        masked = ((one.mask(), one.confidence, *named) for one, named in objects)
         return self._regions(task, image, masked), objects[-1][0].confidence
 
     def _of_phrase(
@@ -199,7 +199,7 @@ class Preannotation:
         named = labels_named(phrase, image.labels)
         # A phrase that names no label gets the config's first.
         control, label = next(iter(named or image.labels), (image.brushes[0], None))
-        predictor = self._serving(named[0][1].value) if named else self.predictor
+        predictor = self.for_label(named[0][1].value) if named else self.predictor
         embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
             instances = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
@@ -215,16 +215,19 @@ class Preannotation:
 
     def _of_labels(
         self, image: ImageControls, place: TaskPicture
-    ) -> tuple[list[_Labelled], list[float]]:
+    ) -> tuple[list[tuple[Instance, _Class]], list[float]]:
         """Every object that a label's name finds, the most confident first; and how sure each
         name is."""
-        groups = self._known_labels(image)
-        objects: list[_Labelled] = []
+        groups: dict[str, tuple[Predictor, dict[str, _Class]]] = {}
+        for predictor, control, label in reversed(self._first_known(image.labels, _MOST_LABELS)):
+            _, labels = groups.setdefault(predictor.version, (predictor, {}))
+            labels[label.value] = control, label
+        objects: list[tuple[Instance, _Class]] = []
         confidences: list[float] = []
-        for predictor, labels in groups:
+        for predictor, labels in groups.values():
             embedding = self.embeddings.of(place, predictor)
             named, sure = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
-            objects += [(instance, *labels[name]) for name, instance in named]
+            objects += [(instance, labels[name]) for name, instance in named]
             confidences += sure
         if len(groups) < 2:
             return objects, confidences
@@ -232,44 +235,26 @@ class Preannotation:
         once = each_once(objects, lambda one: one[0].confidence, lambda a, b: a[0].iou(b[0]))
         return once, confidences
 
-    def _confidences(self, image: ImageControls, place: TaskPicture) -> list[float]:
-        """How sure each label's name is, without its objects."""
-        return [
-            predictor.predict(self.embeddings.of(place, predictor), [], name).confidence
-            for predictor, labels in self._known_labels(image)
-            for name in labels
-        ]
-
-    def _known_labels(self, image: ImageControls) -> list[_LabelGroup]:
-        """The labels that can be asked for by name, by the predictor that serves them."""
-        groups: dict[str, _LabelGroup] = {}
-        for predictor, control, label in reversed(self._first_known(image.labels, _MOST_LABELS)):
-            _, labels = groups.setdefault(predictor.version, (predictor, {}))
-            labels[label.value] = control, label
-        return list(groups.values())
-
     def _first_known(
-        self, labels: Iterable[tuple[BrushControl, Label]], most: int
+        self, labels: Iterable[_Class], most: int
     ) -> list[tuple[Predictor, BrushControl, Label]]:
         """The first labels whose names are known, with the predictor that serves each; those that
         the champion has learned come first. Of thousands of names no more are read."""
-        served = [(self._serving(label.value), control, label) for control, label in labels]
+        served = [(self.for_label(label.value), control, label) for control, label in labels]
         # What the champion has learned is what the team labels.
         served.sort(key=lambda entry: entry[0] is not self.predictor)
         known = (entry for entry in served if entry[0].tokenizer.knows(entry[2].value))
         return list(itertools.islice(known, most))
-
-    def _serving(self, label: str) -> Predictor:
-        return self.for_label(label) if self.for_label else self.predictor
 
     def _regions(
         self, task: Task, image: ImageControls, objects: Iterable[_Masked]
     ) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         for number, (mask, confidence, control, label) in enumerate(objects):
+            # The same for the same task, label and model; several objects have a number each.
             name = (self.predictor.version, task.key, image.name, control.name, label, number)
             items += drawn_mask(
-                _region_id(*name),
+                hashlib.blake2b(repr(name).encode(), digest_size=6).hexdigest(),
                 mask,
                 brush=control,
                 to_name=image.name,
@@ -295,15 +280,3 @@ def _least_certain(confidences: Sequence[float]) -> float | None:
 
 def _predicting(project: Project) -> str:
     return f"predicting for project {project.id}:"
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the next request may find it over: a host that is away, or that an admin allows."""
-    if isinstance(error, PictureFormatError):
-        return False
-    return isinstance(error, PictureError | LabelStudioError | DatabaseError | TooManyError)
-
-
-def _region_id(*what: object) -> str:
-    """The same for the same task, label and model, with a number for each of several objects."""
-    return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()

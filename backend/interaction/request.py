@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.interaction.mask_history import ManualEdits
 from backend.interaction.objects import Click, Target
@@ -103,21 +102,20 @@ class Interaction:
     ) -> "Interaction":
         """Read a request with one task. Regions that make no sense are left out."""
         task = request.tasks[0]
-        prompts: list[tuple[str, Region, Click | Phrase]] = []  # with the image's name
+        prompts: list[tuple[ImageControls, Region, Click | Phrase]] = []
         ignored: dict[str, None] = {}
-        images = {image.name: image for image in config.images}
         for region in parse_result(request.context):
             if not region.control:
                 continue
             image = config.image_of(region.control, region.image or None)
             prompt = read_prompt(region, image) if image else None
             if image is not None and prompt is not None:
-                prompts.append((image.name, region, prompt))
+                prompts.append((image, region, prompt))
             else:
                 ignored[_why_ignored(region, image)] = None
         # The last region decides which image is meant: the page sends the newest one last.
-        meant = prompts[-1][0] if prompts else ""
-        here = [(region, prompt) for name, region, prompt in prompts if name == meant]
+        meant = prompts[-1][0] if prompts else None
+        here = [(region, prompt) for image, region, prompt in prompts if image is meant]
         clicks = {prompt.id: prompt for _, prompt in here if isinstance(prompt, Click)}
         if len(clicks) > MAX_CLICKS:
             ignored[f"Only the newest {MAX_CLICKS} clicks were read"] = None
@@ -130,7 +128,7 @@ class Interaction:
         return cls(
             project=request.project,
             task_id=task.key,
-            image=images.get(meant),
+            image=meant,
             clicks=tuple(clicks.values())[-MAX_CLICKS:],
             size=sizes[-1] if sizes else None,
             phrase=phrases[-1] if phrases else None,
@@ -159,6 +157,11 @@ class Prompts:
     every: bool = False  # the phrase alone asks, and it means every one of a kind
     accepted: bool = False  # a draft or an annotation has shown its mask
     suggested: bool = False  # no click or stroke of a person is in the mask before
+
+    @property
+    def typed(self) -> bool:
+        """Whether the phrase is what the annotator typed, not the label's name."""
+        return self.phrase_source == "typed"
 
     @property
     def points(self) -> tuple[Click, ...]:
@@ -242,7 +245,13 @@ def read_box(region: Region, control: ClickControl) -> Click | None:
     if any(number is None or abs(number) > _FAR for number in numbers):
         return None
     x, y, width, height = (number or 0.0 for number in numbers)
-    xs, ys = _corners(x, y, width, height, region)
+    across, down = region.width or 1, region.height or 1
+    right, below = width * across, height * down * 1j
+    # The page turns a rectangle clockwise about its first corner.
+    degrees = finite_number(region.value.get("rotation")) or 0.0
+    corners = np.array([0, right, below, right + below]) * np.exp(1j * math.radians(degrees))
+    xs = np.clip(x + corners.real / across, 0, 100)
+    ys = np.clip(y + corners.imag / down, 0, 100)
     if np.ptp(xs) < _LEAST_BOX or np.ptp(ys) < _LEAST_BOX:
         return None
     label = next((known for text in region.labels if (known := control.label(text))), None)
@@ -256,19 +265,6 @@ def read_box(region: Region, control: ClickControl) -> Click | None:
         x2_percent=float(xs.max()),
         y2_percent=float(ys.max()),
     )
-
-
-def _corners(
-    x: float, y: float, width: float, height: float, region: Region
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The x and y of its four corners in percent, within the picture."""
-    across, down = region.width or 1, region.height or 1
-    right, below = width * across, height * down * 1j
-    # The page turns a rectangle clockwise about its first corner.
-    degrees = finite_number(region.value.get("rotation")) or 0.0
-    corners = np.array([0, right, below, right + below]) * np.exp(1j * math.radians(degrees))
-    xs, ys = x + corners.real / across, y + corners.imag / down
-    return np.clip(xs, 0, 100), np.clip(ys, 0, 100)
 
 
 def _read_click(region: Region, control: ClickControl) -> Click | None:
@@ -354,16 +350,12 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
             clicks[prompt.id] = prompt.positive if prompt.signed else None
         elif isinstance(prompt, Phrase):
             phrases[prompt.id] = prompt.text
-        elif (mask := _shown(region, image)) is not None:
-            shown[mask.id] = mask
+        elif region.id and (brush := image.brush(region.control)) is not None:
+            drawn = region.touches or region.outlines or region.mask_image
+            if drawn or isinstance(region.rle, list):
+                # With the label that the config knows, if any.
+                label = next(
+                    (known for text in region.labels if (known := brush.label(text))), None
+                )
+                shown[region.id] = replace(region, labels=(label.value,) if label else ())
     return replace(saved, regions=shown, clicks=clicks, phrases=phrases)
-
-
-def _shown(region: Region, image: ImageControls) -> Region | None:
-    """A brush mask or polygon, with the label that the config knows, if any."""
-    brush = image.brush(region.control)
-    drawn = region.touches or region.outlines or region.mask_image
-    if brush is None or not region.id or not (drawn or isinstance(region.rle, list)):
-        return None
-    label = next((known for text in region.labels if (known := brush.label(text))), None)
-    return replace(region, labels=(label.value,) if label else ())

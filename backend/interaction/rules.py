@@ -45,7 +45,10 @@ class Rules(Assignment):
         if target is None:
             target, shared = self._unshared(clicks, label), False
             if target is not None and self.started:
-                target.phrase_group = self._shown_group()
+                # It joins what the page shows unaccepted of a phrase's objects, since an answer
+                # about one must show all of them again.
+                shown = (t.phrase_group for t in self.lane if t.state == "open" and not t.accepted)
+                target.phrase_group = next((group for group in shown if group), "")
         if target is None:
             for click in clicks:
                 self._log_click(click, None)
@@ -90,12 +93,6 @@ class Rules(Assignment):
             self._undone(several, meant, clicks)
         return meant, tuple(c for c in clicks if c in new or owners.get(c.id) is meant)
 
-    def _shown_group(self) -> str:
-        """What the page shows unaccepted of a phrase's objects. A new object joins them, since an
-        answer about one must show all of them again."""
-        shown = (t.phrase_group for t in self.lane if t.state == "open" and not t.accepted)
-        return next((group for group in shown if group), "")
-
     def _meant(self, click: Click, several: Sequence[Target]) -> Target | None:
         """Which of several objects a new click is about."""
         role = self._role(click)
@@ -134,7 +131,7 @@ class Rules(Assignment):
                 return predicted
         if all(self._role(click) != "object" for click in clicks):
             return self._last_of(here, None, clicks, NO_LAST_OBJECT)
-        brush, known = label or self._fallback_label(guess=self._unlabelled(clicks))
+        brush, known = label or self._fallback_label(guess=not any(click.label for click in clicks))
         name = known.value if known else ""
         same = [t for t in here if t.of_class == (brush.name, name)]
         if not any(click.positive for click in clicks):
@@ -148,8 +145,8 @@ class Rules(Assignment):
                 for click in same[0].counting:
                     self.events.append(Event.undo(same[0], click.id))
                 same[0].state = "gone"
-            elif self.context.policy.new_object == "refine" or (
-                self.context.policy.new_object == "auto" and self._touches(clicks[0], same[0])
+            elif self.context.settings.new_object == "refine" or (
+                self.context.settings.new_object == "auto" and self._touches(clicks[0], same[0])
             ):
                 return same[0]
         return self._start(brush, name)

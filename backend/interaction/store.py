@@ -17,10 +17,10 @@ from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, upd
 from backend.db.engine import Database
 from backend.db.models import EventRow, ServedMaskRow, TargetRow
 from backend.errors import DatabaseError
-from backend.interaction.assignment import Context, Knows, Policy, Touches
+from backend.interaction.assignment import Context, Knows, Touches
 from backend.interaction.mask_history import (
-    NO_EDITS,
     Answer,
+    ManualEdits,
     MaskHistory,
     TaskMasks,
     change,
@@ -38,15 +38,11 @@ from backend.interaction.objects import (
     advance,
     read_task,
 )
-from backend.interaction.request import (
-    Interaction,
-    Prompts,
-    Suggestion,
-    Turn,
-)
+from backend.interaction.request import Interaction, Prompts, Suggestion, Turn
 from backend.interaction.rules import Rules
 from backend.label_studio.payloads import Project
 from backend.label_studio.rle import PackedMask
+from backend.settings import Settings
 
 # Masks kept for each object: enough to follow a few Ctrl+Z.
 ANSWERS_KEPT = 5
@@ -91,12 +87,12 @@ class InteractionStore:
     def __init__(
         self,
         database: Database,
-        policy: Policy,
+        settings: Settings,
         knows: Knows = lambda name, version: False,
     ) -> None:
         """knows: whether a model version knows the words of a label's name."""
         self.database = database
-        self.policy = policy
+        self._settings = settings
         self._knows = knows
 
     def receive(
@@ -117,8 +113,8 @@ class InteractionStore:
         """
         if ask.image is None and not ask.saved:
             return Turn("", ask, notes=ask.ignored)
-        carried = self._carried_phrase(ask) if self.policy.carry_phrase == "task" else ""
-        context = Context(self.policy, touches, self._knows, version_for, carried)
+        carried = self._carried_phrase(ask) if self._settings.carry_phrase == "task" else ""
+        context = Context(self._settings, touches, self._knows, version_for, carried)
         if not keep:
             task = TaskObjects(ask.project, ask.task_id)
             return Rules(ask, context, task, TaskMasks(self.database), {}).decide()
@@ -127,7 +123,10 @@ class InteractionStore:
             turn = rules.decide()
             at, histories = ask.received_at, rules.histories
             if write_decision(self.database, rules.task, rules.log, ask.user, at, histories):
-                return replace(turn, target=_numbered(turn.target, rules.task))
+                prompts = turn.target
+                if prompts is not None and rules.target is not None:
+                    prompts = replace(prompts, id=rules.target.id)  # a new one has its number now
+                return replace(turn, target=prompts)
         raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
     def record(
@@ -227,11 +226,11 @@ class InteractionStore:
         answer = Answer(
             turn=turn.number,
             clicks=sorted([click.id, click.positive] for click in target.clicks),
-            phrase=target.phrase if target.phrase_source == "typed" else "",
+            phrase=target.phrase if target.typed else "",
             by_hand=False,
             digest=outcome.digest,
             mask=mask,
-            edits=target.edits or NO_EDITS,
+            edits=target.edits or ManualEdits(),
         )
         store_answer(connection, target.id, answer, now, keep=ANSWERS_KEPT)
         return True
@@ -360,14 +359,6 @@ def logged_clicks(
     }
     rows = connection.execute(_LOGGED, values)
     return {row.click_id: row.kind != "negative_click" for row in rows}
-
-
-def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
-    """With the number that a new object was given when it was written."""
-    if prompts is None or prompts.id:
-        return prompts
-    number = next(t.id for t in task.targets if t.region_id == prompts.region_id)
-    return replace(prompts, id=number)
 
 
 def _keep_served(

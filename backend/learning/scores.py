@@ -76,7 +76,7 @@ class TaskScorer:
         metrics = Metrics()
         self._embeddings = Embeddings(self._pictures, metrics)
         self._preannotation = Preannotation(
-            self._embeddings, self._predictor, metrics, "always", for_label=self._serving
+            self._embeddings, self._predictor, metrics, self._serving, "always"
         )
 
     def close(self) -> None:

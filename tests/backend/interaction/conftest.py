@@ -12,7 +12,6 @@ import pytest
 
 from backend.db.engine import Database
 from backend.interaction.answer import Drawn, draw_one
-from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
@@ -20,6 +19,7 @@ from backend.label_studio import rle
 from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from backend.label_studio.regions import parse_result
+from backend.settings import Settings
 from model.crop import Box
 from model.phrase_search import PhraseSearch
 from model.predictor import Embedding, Instance, Instances, Predictor
@@ -330,11 +330,11 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(database: Database, clock: Clock) -> OpenPage:
-    """Open a page: ``open_page(auto_accept=True, config=PLAIN, policy=Policy(…))``."""
+    """Open a page: ``open_page(auto_accept=True, config=PLAIN, settings=Settings(…))``."""
 
-    def opened(policy: Policy | None = None, **values: Any) -> Page:
+    def opened(settings: Settings | None = None, **values: Any) -> Page:
         memory = InteractionStore(
-            database, policy or Policy(), knows=lambda text, version: text != "Dog"
+            database, settings or Settings(), knows=lambda text, version: text != "Dog"
         )
         return Page(memory, clock, **values)
 

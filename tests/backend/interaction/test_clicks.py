@@ -2,7 +2,8 @@
 
 import pytest
 
-from backend.interaction.assignment import LABEL_UNKNOWN, Policy
+from backend.interaction.assignment import LABEL_UNKNOWN
+from backend.settings import Settings
 
 
 def ids(turn):
@@ -29,16 +30,6 @@ def test_clicks_that_arrive_together_are_one_target_exactly_those(open_page):
     turn = page.send_points()
     assert ids(turn) == [first, second]
     assert signs(turn) == [True, False]
-
-
-def test_accumulating_clicks_stay_one_target_with_one_region(open_page):
-    page = open_page()
-    one = page.click(20)
-    two = page.click(30)
-    three = page.click(40, negative=True)
-    assert one.target.region_id == two.target.region_id == three.target.region_id
-    assert len(ids(three)) == 3
-    assert not two.started
 
 
 def test_a_missing_click_was_undone(open_page):
@@ -161,7 +152,7 @@ def test_a_lone_positive_is_a_new_object_where_refine_labels_are(open_page):
 )
 def test_a_lone_positive_without_refine_labels(open_page, plain_config, choice, touching, same):
     page = open_page(
-        Policy(new_object=choice), config=plain_config, auto_accept=True, touching=touching
+        Settings(new_object=choice), config=plain_config, auto_accept=True, touching=touching
     )
     first = page.click(20)
     second = page.click(30)
@@ -253,6 +244,16 @@ def test_a_sign_the_page_has_lost_is_taken_from_the_log(open_page):
         del point["is_positive"]
     turn = page.click(40)
     assert signs(turn) == [True, False, True]
+
+
+def test_a_sign_in_another_annotators_log_says_nothing(open_page):
+    ann, bob = open_page(user="ann@example.com"), open_page(user="bob@example.com")
+    ann.click(20, negative=True)
+    ann.work()
+    ann.click(30)
+    bob.save_draft()
+    bob.points = {name: {**point, "is_positive": None} for name, point in ann.points.items()}
+    assert signs(bob.send_points()) == [True, True]
 
 
 def test_an_unknown_click_without_sign_is_positive(open_page):

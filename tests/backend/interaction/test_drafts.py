@@ -57,16 +57,6 @@ def test_a_region_deleted_before_any_draft_saw_it_is_gone_too(open_page):
     assert turn.target.region_id != second.target.region_id
 
 
-def test_the_only_object_deleted_leaves_nothing_to_refine(open_page):
-    page = open_page(auto_accept=True)
-    turn = page.click(20)
-    page.work()
-    page.send([])
-    page.delete_region(turn.target.region_id)
-    page.work()
-    assert page.click(25, "+ last object").target is None
-
-
 def test_a_region_whose_size_is_missing_is_not_gone(open_page):
     page = open_page(auto_accept=True)
     made = page.click(20).target

@@ -34,7 +34,7 @@ def test_what_was_erased_stays_out_of_later_answers(open_page, database):
     # then the mask before is the erased one, and the answer keeps it erased
     assert second.target.region_id == region
     assert not second.target.previous_mask[24, 13]
-    assert second.target.edits.erased.sum() == edits_of(database)[0]
+    assert second.target.edits.pixels == edits_of(database)[0]
     assert not page.mask(region)[24, 13]
     assert page.mask(region)[24, 50]
     # and so does the next answer, which saw no stroke
@@ -130,24 +130,26 @@ def click(x, y, positive=True):
 
 def test_a_later_edit_decides_over_an_earlier_one():
     # given a painted half, of which a part is erased afterwards
-    left, corner = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
-    left[:, :2], corner[0, 0] = True, True
+    nothing, left = np.zeros((2, 4, 4), bool)
+    left[:, :2] = True
+    without_corner = left.copy()
+    without_corner[0, 0] = False
     # when both are joined
-    edits = ManualEdits(painted=left).then(ManualEdits(erased=corner))
+    painted = ManualEdits.between(nothing, left)
+    edits = painted.then(ManualEdits.between(left, without_corner))
     # then each pixel is as the later one has it
-    assert edits.painted.sum() == 7
-    assert edits.erased.sum() == 1
-    assert edits.applied(np.zeros((4, 4), bool)).sum() == 7
+    assert edits.pixels == 8
+    assert edits.applied(nothing).sum() == 7
 
 
 def test_a_click_takes_back_the_connected_part_alone():
-    erased = np.zeros((4, 8), bool)
-    erased[1, 1], erased[1, 6] = True, True
-    left = ManualEdits(erased=erased).after([click(20, 40), click(80, 40, positive=False)])
-    assert left.erased.sum() == 1
-    assert left.erased[1, 6]
+    signs = np.zeros((4, 8), np.int8)
+    signs[1, 1] = signs[1, 6] = -1
+    left = ManualEdits(signs).after([click(20, 40), click(80, 40, positive=False)])
+    assert left.pixels == 1
+    assert left.signs[1, 6] == -1
 
 
 def test_edits_of_a_replaced_picture_change_nothing():
     mask = np.zeros((3, 3), bool)
-    assert (ManualEdits(painted=np.ones((4, 4), bool)).applied(mask) == mask).all()
+    assert (ManualEdits(np.ones((4, 4), np.int8)).applied(mask) == mask).all()

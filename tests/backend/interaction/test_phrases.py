@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
-from backend.interaction.assignment import Policy
+from backend.settings import Settings
 
 
 def test_a_phrase_refines_the_target_at_hand(open_page):
@@ -125,7 +125,7 @@ def test_a_typed_phrase_holds_for_its_object_alone(open_page):
 
 @pytest.mark.parametrize(("carry", "held"), [("none", False), ("target", True), ("task", True)])
 def test_carrying_the_phrase_to_the_next_target(open_page, carry, held):
-    page = open_page(Policy(carry_phrase=carry), auto_accept=True)
+    page = open_page(Settings(carry_phrase=carry), auto_accept=True)
     page.click(20)
     page.type("red cat")
     page.work()
@@ -134,7 +134,7 @@ def test_carrying_the_phrase_to_the_next_target(open_page, carry, held):
 
 @pytest.mark.parametrize(("carry", "held"), [("target", False), ("task", True)])
 def test_carrying_the_phrase_to_the_next_task(open_page, carry, held):
-    policy = Policy(carry_phrase=carry)
+    policy = Settings(carry_phrase=carry)
     page = open_page(policy)
     page.click(20)
     page.type("red cat")
@@ -143,7 +143,7 @@ def test_carrying_the_phrase_to_the_next_task(open_page, carry, held):
 
 
 def test_no_phrase_is_carried_between_annotators(open_page):
-    policy = Policy(carry_phrase="task")
+    policy = Settings(carry_phrase="task")
     for task, user, text in ((1, "ann@example.com", "red cat"), (2, "bob@example.com", "big cat")):
         page = open_page(policy, task=task, user=user)
         page.type(text)
@@ -154,7 +154,7 @@ def test_no_phrase_is_carried_between_annotators(open_page):
 
 
 def test_a_carried_phrase_is_not_said_of_another_label(open_page):
-    page = open_page(Policy(carry_phrase="target"), auto_accept=True)
+    page = open_page(Settings(carry_phrase="target"), auto_accept=True)
     page.type("red cat")
     page.work()
     assert page.click(80, "Dog").target.phrase == ""
@@ -169,7 +169,7 @@ def test_a_carried_phrase_is_not_said_of_another_label(open_page):
     ],
 )
 def test_with_no_phrase_typed_the_known_label_is_read(open_page, label, switch, read):
-    turn = open_page(Policy(label_as_phrase=switch)).click(20, label)
+    turn = open_page(Settings(label_as_phrase=switch)).click(20, label)
     assert (turn.target.phrase, turn.target.phrase_source) == read
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from backend.db.engine import Database
 from backend.db.migrations import migrate
 from backend.db.models import EventRow, TargetRow, TaskRow
-from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
+from backend.settings import Settings
 
 
 def point(identity, x, label="Cat"):
@@ -43,7 +43,7 @@ def body(points, config):
 
 def click_many(url, name, config, go):
     """In a process of its own: forty clicks that accumulate, as with Auto-Accept off."""
-    memory = InteractionStore(Database(url), Policy())
+    memory = InteractionStore(Database(url), Settings())
     parsed, points = parse_config(config), []
     go.wait()
     for number in range(40):
@@ -99,7 +99,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 
 def receive_and_hang(url, config, ready):
     """In a process of its own: receives a click and never answers it."""
-    memory = InteractionStore(Database(url), Policy())
+    memory = InteractionStore(Database(url), Settings())
     request = parse_predict(body([point("k1", 20)], config))
     memory.receive(Interaction.read(request, parse_config(config)))
     ready.set()
@@ -120,7 +120,7 @@ def test_what_was_received_survives_kill_9(database, open_page):
     with database.read() as connection:
         (row,) = connection.execute(select(EventRow)).all()
     assert (row.click_id, row.answered_at) == ("k1", None)
-    memory = InteractionStore(database, Policy())
+    memory = InteractionStore(database, Settings())
     request = parse_predict(body([point("k1", 20), point("k2", 30)], config))
     turn = memory.receive(Interaction.read(request, parse_config(config)))
     assert not turn.started

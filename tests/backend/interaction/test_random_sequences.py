@@ -23,9 +23,9 @@ from sqlalchemy import func, select
 
 from backend.db.engine import Database
 from backend.db.models import EventRow
-from backend.interaction.assignment import Policy
 from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.store import InteractionStore
+from backend.settings import Settings
 
 PLACES = st.integers(min_value=1, max_value=99)
 LABELS = st.sampled_from(["Cat", "Dog"])
@@ -66,7 +66,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             self.auto_accept = auto_accept
             self.pages, self.truths, self.logged = {}, {}, 0
             for name in ("ann", "bob"):
-                memory = InteractionStore(self.database, Policy())
+                memory = InteractionStore(self.database, Settings())
                 page = page_on(memory, user=f"{name}@example.com", auto_accept=auto_accept)
                 # Each has been here for a while, so that Label Studio knows a draft of theirs.
                 page.save_draft()
@@ -311,7 +311,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             self.database.close()
             self.database = Database(f"sqlite:///{self.path}")
             for page in self.pages.values():
-                page.memory = InteractionStore(self.database, Policy())
+                page.memory = InteractionStore(self.database, Settings())
 
         @invariant()
         def every_interaction_is_logged_once(self) -> None:

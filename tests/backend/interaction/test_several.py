@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
 from backend.interaction.answer import Drawn, draw_several, unlabeled
-from backend.interaction.assignment import Policy
 from backend.interaction.request import Prompts, Turn, read_saved
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.label_studio.config import parse_config
+from backend.settings import Settings
 from model.crop import Box
 from model.instances import Instance
 from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page
@@ -55,7 +55,7 @@ class CatsPage(Page):
 
 @pytest.fixture
 def page(database: Any, clock: Clock) -> CatsPage:
-    memory = InteractionStore(database, Policy(), knows=lambda text, version: True)
+    memory = InteractionStore(database, Settings(), knows=lambda text, version: True)
     return CatsPage(memory, clock, REFINE)
 
 

@@ -291,3 +291,24 @@ def test_encoding_and_decoding_are_five_times_as_fast_as_the_sdk() -> None:
     theirs = best_ms(lambda: sdk.decode_rle(stream), 5)
     print(f"decode: {ours:.1f} ms, SDK {theirs:.1f} ms")
     assert theirs / ours > 5
+
+
+# -- masks of the database
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (480, 640), (2000, 3000)])
+def test_packed_masks_come_back_bit_for_bit(shape: tuple[int, int]) -> None:
+    one, two = np.random.default_rng(7).random((2, *shape)) > 0.4
+    packed = rle.PackedMask.pack(one)
+    assert (packed.unpack() == one).all()
+    expected = (one & two).sum() / (one | two).sum()
+    assert packed.iou(rle.PackedMask.pack(two)) == pytest.approx(expected)
+    assert packed.iou(rle.PackedMask.pack(np.ones((shape[0] + 1, shape[1]), bool))) == 0.0
+
+
+@pytest.mark.timed
+def test_six_megapixels_are_packed_and_unpacked_within_milliseconds() -> None:
+    mask = blob(2000, 3000)
+    packed = rle.PackedMask.pack(mask)
+    assert best_ms(lambda: rle.PackedMask.pack(mask), 7) < 10
+    assert best_ms(packed.unpack, 7) < 10

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from backend.db.engine import Database
-from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 from backend.interaction.submitted import forget_objects
 from backend.label_studio import rle
@@ -61,7 +60,7 @@ class Team:
     def __post_init__(self) -> None:
         connected(self.database, self.studio.project)
         self.tasks = Tasks(self.settings)
-        self.memory = InteractionStore(self.database, Policy())
+        self.memory = InteractionStore(self.database, Settings())
         self.reports = Reports(self.database)
         for task in (1, 2, 3):
             self.studio.task(task)
@@ -227,7 +226,7 @@ class Team:
 
     def restart(self) -> None:
         """New processes on the same database."""
-        self.memory = InteractionStore(self.database, Policy())
+        self.memory = InteractionStore(self.database, Settings())
         for desk in self.desks.values():
             desk.page.memory = self.memory
 

@@ -9,9 +9,9 @@ from sqlalchemy import select, text
 
 from backend.db.engine import Database
 from backend.db.models import SampleRow
-from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 from backend.samples.ingest import SampleStore
+from backend.settings import Settings
 from tests.backend.interaction.conftest import REFINE, Clock, Page
 from tests.backend.interaction.conftest import _region as drawn_on
 from tests.backend.samples.studio import settle, square
@@ -22,7 +22,7 @@ POSITIVE, NEGATIVE = True, False
 @pytest.fixture
 def page_of_ann(database: Database) -> Page:
     """An annotator's page with Auto-Accept on, over the real memory."""
-    memory = InteractionStore(database, Policy())
+    memory = InteractionStore(database, Settings())
     return Page(memory, Clock(), config=REFINE, auto_accept=True)
 
 
@@ -83,7 +83,7 @@ def test_an_undone_click_is_none_of_them(
     store: SampleStore, database: Database, forgotten: Callable[[], None]
 ) -> None:
     # given: without Auto-Accept key points stay, and one is taken back
-    page = Page(InteractionStore(database, Policy()), Clock(), config=REFINE)
+    page = Page(InteractionStore(database, Settings()), Clock(), config=REFINE)
     page.click(20)
     page.click(60)
     page.undo_click()
