@@ -2,6 +2,7 @@
 
 import io
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,28 @@ from backend.settings import Settings
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def file_of(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    """A picture's file."""
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    """A chunk of a PNG."""
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+
+def png_of_zeros(width: int, height: int, channels: int = 1, rows: int | None = None) -> bytes:
+    """A small file that unpacks to a picture of that size; of ``rows`` only that many are there."""
+    packer = zlib.compressobj(9)
+    row = bytes(width * channels + 1)
+    packed = b"".join(packer.compress(row) for _ in range(rows or height)) + packer.flush()
+    colours = {1: 0, 4: 6}[channels]
+    head = width.to_bytes(4) + height.to_bytes(4) + bytes([8, colours, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND")
 
 
 @dataclass
@@ -123,9 +146,7 @@ def png() -> bytes:
     """A small picture's file: 40x24, red on top, blue below."""
     array = np.full((24, 40, 3), (20, 20, 210), np.uint8)
     array[:12] = (220, 20, 20)
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
+    return file_of(Image.fromarray(array), "PNG")
 
 
 @pytest.fixture

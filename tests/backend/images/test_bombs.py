@@ -1,12 +1,10 @@
 """Pictures that were made to do harm: slow, huge, many at a time. None takes the server down."""
 
 import gc
-import io
 import resource
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,15 +17,10 @@ from backend.errors import PictureAwayError, PictureFormatError
 from backend.images import child, decode
 from backend.images.child import decode_apart, is_ordinary
 from backend.images.decode import Decoder, MemoryBudget, decode_here, survey
+from tests.backend.images.conftest import chunk, file_of, png_of_zeros
 
 MIB = 1 << 20
 MEGAPIXELS = 100_000_000
-
-
-def file_of(image: Image.Image, file_format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
 
 
 def progressive_jpeg(scans: int, size: tuple[int, int] = (640, 480)) -> bytes:
@@ -35,12 +28,6 @@ def progressive_jpeg(scans: int, size: tuple[int, int] = (640, 480)) -> bytes:
     content = file_of(Image.new("RGB", size, "red"), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * scans + content[-2:]
-
-
-def chunk(kind: bytes, body: bytes = b"") -> bytes:
-    """A chunk of a PNG."""
-    checked = kind + body
-    return len(body).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
 
 
 def segment(marker: int, body: bytes = b"") -> bytes:
@@ -61,18 +48,6 @@ def bmp_of_short_runs(runs: int) -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, 6_000, 6_000, 1, 8, 1, len(data), 0, 0, 256, 0)
     return (
         b"BM" + struct.pack("<IHHI", 1_078 + len(data), 0, 0, 1_078) + header + bytes(1_024) + data
-    )
-
-
-def transparent_png(side: int) -> bytes:
-    """A PNG of one colour with transparency, written row by row: tiny file, large picture."""
-    compress = zlib.compressobj(9)
-    row = b"\0" + b"\0\0\0\0" * side
-    data = b"".join(compress.compress(row) for _ in range(side)) + compress.flush()
-
-    header = side.to_bytes(4, "big") * 2 + bytes([8, 6, 0, 0, 0])
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
 
 
@@ -200,7 +175,7 @@ def test_a_picture_decoded_apart_is_the_same_and_says_the_same() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: transparent_png(3_000),
+        lambda: png_of_zeros(3_000, 3_000, 4),
         lambda: file_of(Image.new("F", (3_000, 3_000), 0.5), "TIFF", compression="tiff_deflate"),
         lambda: file_of(Image.new("I;16", (3_000, 3_000), 900), "PNG"),
     ],
@@ -220,7 +195,7 @@ def test_decoding_takes_little_more_than_the_picture(make: Callable[[], bytes]) 
 
 def test_threads_share_one_budget_and_all_of_them_finish() -> None:
     # given a budget for one of these pictures at a time
-    content = transparent_png(1_600)
+    content = png_of_zeros(1_600, 1_600, 4)
     budget = MemoryBudget(220 * MIB)
     least = budget.free
     decode = Decoder(MEGAPIXELS, budget)

@@ -179,13 +179,6 @@ def test_the_digest_names_what_is_said_and_nothing_else() -> None:
     assert the_one([region(label="Dog")], completed_by=1).digest != same.digest
 
 
-def test_a_webhook_and_the_api_say_the_same_of_one_annotation() -> None:
-    mask = square(4, 4)
-    other = rle.decode(rle.encode(mask), 64, 48)
-
-    assert the_one([region("a", mask)]).digest == the_one([region("a", other)]).digest
-
-
 # -- regions as the page means them
 
 

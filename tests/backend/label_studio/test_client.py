@@ -140,14 +140,6 @@ def test_a_page_instead_of_data_is_reported(host: Host, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://", "ftp://host", "http://user:pass@host", "http://[::1"]
-)
-def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(LabelStudioError, match="PHRASECLICK_LABEL_STUDIO_URL"):
-        LabelStudio(url, LEGACY)
-
-
-@pytest.mark.parametrize(
     ("path", "items", "total"),
     [("/api/projects/", "results", "count"), ("/api/tasks", "tasks", "total")],
 )

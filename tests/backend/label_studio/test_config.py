@@ -237,20 +237,6 @@ def test_the_phrase_that_a_task_brings(area, data, phrase):
     assert parse(IMAGE, BRUSH, POINTS, area).images[0].batch_phrase(data) == phrase
 
 
-@pytest.mark.parametrize(
-    ("value", "data", "address"),
-    [
-        ("$image", {"image": "a.png"}, "a.png"),
-        ("$image", {}, ""),
-        ("$image", {"image": ["a.png", "b.png"]}, "a.png"),
-        ("http://host/a.png", {"image": "b.png"}, "http://host/a.png"),
-    ],
-)
-def test_the_address_of_the_picture(value, data, address):
-    image = f'<Image name="image" value="{value}"/>'
-    assert parse(image, BRUSH).images[0].address(data) == address
-
-
 def test_a_declaration_and_other_scripts_are_fine():
     xml = f'<?xml version="1.0" encoding="latin-1"?><View>{IMAGE}{BRUSH}</View>'
     assert parse_config(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
@@ -308,11 +294,8 @@ def test_a_magic_wand_takes_masks_that_no_brush_takes():
     wand = '<MagicWand name="wand" toName="image"/>'
     names = '<Labels name="tag" toName="image"><Label value="Cat"/></Labels>'
     clicks = '<KeyPoint name="dots" toName="image" smart="true"/>'
-    image = '<Image name="image" value="$image"/>'
-
-    (alone,) = parse_config(f"<View>{image}{wand}{names}{clicks}</View>").images[0].brushes
-    brush = '<Brush name="mask" toName="image"/>'
-    both = parse_config(f"<View>{image}{wand}{brush}{names}{clicks}</View>").images[0].brushes
+    (alone,) = parse(IMAGE, wand, names, clicks).images[0].brushes
+    both = parse(IMAGE, wand, '<Brush name="mask" toName="image"/>', names).images[0].brushes
 
     assert (alone.type, [label.value for label in alone.labels]) == ("magicwand", ["Cat"])
     assert [taking.type for taking in both] == ["brush", "magicwand"]
@@ -392,9 +375,3 @@ def test_a_long_document_has_the_controls_of_all_its_pages():
 def test_key_points_are_smart_unless_the_config_says_otherwise(more, smart):
     points = f'<KeyPointLabels name="kp" toName="image"{more}><Label value="Cat"/></KeyPointLabels>'
     assert parse(IMAGE, BRUSH, points).images[0].clicks[0].smart is smart
-
-
-@pytest.mark.parametrize("text", ["Ke\u0301fir", "Kéfir", " Kéfir ", "Ｋéfir"])
-def test_a_label_is_known_however_its_letters_are_encoded(text):
-    config = parse(IMAGE, tag("BrushLabels", "brush", "Kéfir"))
-    assert config.images[0].brushes[0].label(text).value == "Kéfir"

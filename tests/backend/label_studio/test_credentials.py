@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from backend.label_studio.credentials import (
     SECRET_FILE,
     Credentials,
+    forget_credentials,
     load_credentials,
     make_webhook_secret,
     save_credentials,
@@ -33,6 +34,19 @@ def test_projects_are_kept_side_by_side_and_replaced_by_their_own(tmp_path: Path
     assert load_credentials(settings) == {1: first, 2: second}
     assert path.stat().st_mode & 0o077 == 0
     assert [file.name for file in (tmp_path / "fresh").iterdir()] == [path.name]
+
+
+def test_credentials_of_one_project_are_forgotten(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    for project in (1, 2):
+        save_credentials(
+            settings, project, Credentials("http://ls", f"token-{project}", "http://me")
+        )
+
+    assert forget_credentials(settings, 1)
+
+    assert list(load_credentials(settings)) == [2]
+    assert not forget_credentials(settings, 1)
 
 
 def test_a_token_does_not_show_where_the_access_is_printed() -> None:

@@ -8,8 +8,6 @@ import pytest
 from backend.errors import LabelStudioError
 from backend.label_studio.credentials import (
     Credentials,
-    forget_credentials,
-    load_credentials,
     save_credentials,
 )
 from backend.label_studio.diagnostics import Diagnostics
@@ -171,16 +169,6 @@ def test_a_deleted_project_can_be_forgotten(settings: Settings, known: bool) -> 
     said = bad(list(steps(Empty(), settings).check()))
     assert "There is no project 1" in said
     assert ("disconnect --project 1 --here-only" in said) == known
-
-
-def test_credentials_of_one_project_are_forgotten(settings: Settings) -> None:
-    for project in (1, 2):
-        save_credentials(settings, project, Credentials("http://ls", f"token-{project}", URL))
-
-    assert forget_credentials(settings, 1)
-
-    assert list(load_credentials(settings)) == [2]
-    assert not forget_credentials(settings, 1)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from backend.samples.rules import (
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
 from tests.backend.samples.studio_pictures import SIZE, Team
-from training.data import Concatenated, Dataset, PackDataset, Tolerant, open_dataset
+from training.data import Dataset, PackDataset, Tolerant, open_dataset
 from training.data.sample import sides
 from training.errors import DataError
 
@@ -141,17 +141,6 @@ def test_samples_deleted_during_a_run_are_reported_and_skipped(team: Team) -> No
         dataset[0]
 
 
-def test_it_joins_other_data_sets(team: Team) -> None:
-    team.label(1, [region()])
-    team.label(2, [region()])
-    team.look()
-    joined = Concatenated([team.dataset(), team.dataset()])
-
-    assert len(joined) == 4
-    assert joined.sources == ["team"] * 4
-    assert joined[3].key == "project-6-task-2-annotation-2-image"
-
-
 # -- the split
 
 
@@ -227,7 +216,7 @@ def test_counts_of_everything(team: Team) -> None:
     }
     assert counts.of("regions left out") == {"empty mask": 1}
     assert sum(counts.of("regions").values()) == 2
-    assert ("regions left out", "empty mask", 1) in counts.rows()
+    assert counts.numbers["regions left out", "empty mask"] == 1
     assert len(labeled(team.database, PROJECT.key)) == 1
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import select, update
 
 from backend.db.engine import Database
 from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
-from backend.label_studio.annotations import EMPTY
 from backend.label_studio.rle import PackedMask
 from backend.samples.ingest import SampleStore
 from tests.backend.samples.studio import (
@@ -21,7 +20,6 @@ from tests.backend.samples.studio import (
     region,
     settle,
     square,
-    state,
 )
 
 
@@ -83,16 +81,6 @@ def test_a_deletion_is_remembered(store: SampleStore, studio: Studio, database: 
 
     assert rows(database, SampleRow) == []
     assert rows(database, AnnotationRow)[0].gone_at == START
-
-
-def test_a_deletion_that_comes_first_is_remembered_too(
-    store: SampleStore, studio: Studio, database: Database
-) -> None:
-    created = studio.submit(7, studio.task(3), [region()])
-    settle(store, studio.delete(7))
-    settle(store, created)
-
-    assert rows(database, SampleRow) == []
 
 
 @pytest.mark.parametrize("task_goes_first", [True, False])
@@ -165,16 +153,6 @@ def test_an_older_version_that_label_studio_has_again_counts(
     assert rows(database, SampledProjectRow)[0].label_config == studio.config
 
 
-def test_left_out_regions_are_counted_with_the_annotation(
-    store: SampleStore, studio: Studio, database: Database
-) -> None:
-    empty = np.zeros((48, 64), dtype=bool)
-    settle(store, studio.submit(7, studio.task(3), [region("a", empty), region("b")]))
-
-    assert [sample.region_id for sample in rows(database, SampleRow)] == ["b"]
-    assert rows(database, AnnotationRow)[0].left_out == {EMPTY: 1}
-
-
 def test_the_newest_config_is_kept(store: SampleStore, studio: Studio, database: Database) -> None:
     def event(config: str, days: int) -> dict[str, Any]:
         about = studio.about() | {"label_config": config}
@@ -215,14 +193,3 @@ def test_a_picture_keeps_its_hash_until_a_newer_version_comes(
     # when it is drawn on again
     settle(store, studio.update(7, [region()]))
     assert rows(database, AnnotatedPictureRow)[0].state == "unseen"
-
-
-def test_the_same_report_twice_changes_nothing(
-    store: SampleStore, studio: Studio, database: Database
-) -> None:
-    body = studio.submit(7, studio.task(3), [region("a"), region("b", label="d")])
-    settle(store, body)
-    before = state(database)
-    settle(store, body, START + timedelta(hours=1))
-
-    assert state(database) == before
