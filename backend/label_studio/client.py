@@ -11,15 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_chain,
-    wait_fixed,
-)
-
 from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.host import Host, Json
 
@@ -179,29 +170,17 @@ def with_retries(
     ends the wait. Raises LabelStudioError if it is still down after all pauses, or refuses.
     """
 
-    def pause(seconds: float) -> None:
+    for seconds in PAUSES_S:
+        try:
+            return call()
+        except LabelStudioError as error:
+            # Not reached, or failing, rather than refusing.
+            failing = error.answered is None or error.answered >= 500 or error.answered == 429
+            if isinstance(error, TokenError) or not failing:
+                raise
+            waiting(str(error))
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             check()
             time.sleep(min(left, _CHECK_S))
-
-    def before_pause(state: RetryCallState) -> None:
-        assert state.outcome is not None
-        waiting(str(state.outcome.exception()))
-
-    retrying = Retrying(
-        retry=retry_if_exception(_is_outage),
-        stop=stop_after_attempt(len(PAUSES_S) + 1),
-        wait=wait_chain(*map(wait_fixed, PAUSES_S or (0.0,))),
-        sleep=pause,
-        before_sleep=before_pause,
-        reraise=True,
-    )
-    return retrying(call)
-
-
-def _is_outage(error: BaseException) -> bool:
-    """Whether Label Studio was not reached or is failing, rather than refusing."""
-    if not isinstance(error, LabelStudioError) or isinstance(error, TokenError):
-        return False
-    return error.answered is None or error.answered >= 500 or error.answered == 429
+    return call()

@@ -12,13 +12,12 @@ import binascii
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -108,13 +107,9 @@ class Host:
         refresh = HTTPAdapter(max_retries=_RETRIES.new(allowed_methods=None))
         self._session.mount(f"{self.url}{_REFRESH}", refresh)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r})"
-
     # -- addresses
 
     def owns(self, url: str) -> bool:
-        """Whether ``url`` has this scheme, host and port."""
         return origin_of(url) == self._origin
 
     def place(self, address: str) -> str | None:
@@ -215,7 +210,6 @@ class Host:
         return self._object("PATCH", path, json=body)
 
     def delete(self, path: str) -> None:
-        """DELETE ``path``; sent once."""
         self.call("DELETE", path)
 
     def _object(self, method: str, path: str, **options: Any) -> Json:
@@ -261,7 +255,13 @@ class Host:
     def _send(
         self, method: str, url: str, *, signed: bool = False, **options: Any
     ) -> requests.Response:
-        options["auth"] = _Headers(self.authorization_for(url) if signed else {})
+        headers = self.authorization_for(url) if signed else {}
+
+        def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            request.headers.update(headers)
+            return request
+
+        options["auth"] = sign  # so that a .netrc does not replace the token
         try:
             if not self.trusted:
                 return self._send_guarded(method, url, **options)
@@ -298,30 +298,17 @@ class Host:
         """Send through the guard of pictures, which has a time limit of its own."""
         request = requests.Request(method, url, headers=_USER_AGENT, **options).prepare()
         too_much = LabelStudioError(f"Label Studio at {self.url} answers with too much.")
+        private = LabelStudioError(
+            f"Label Studio announced itself at {self.url}, which is in a private network. An admin "
+            "has to confirm it: run phraseclick connect, or set PHRASECLICK_LABEL_STUDIO_URL."
+        )
         with (
             Deadline(_ANNOUNCED_S) as deadline,
-            guarded(request, deadline, private=self._private, refusal=self._private_host) as answer,
+            guarded(request, deadline, private=self._private, refusal=lambda _: private) as answer,
         ):
             # As requests does itself without stream=True.
             answer._content = read_body(answer, deadline, _ANNOUNCED_BYTES, too_much)
             return answer
-
-    def _private_host(self, host: str) -> Exception:
-        return LabelStudioError(
-            f"Label Studio announced itself at {self.url}, which is in a private network. An admin "
-            "has to confirm it: run phraseclick connect, or set PHRASECLICK_LABEL_STUDIO_URL."
-        )
-
-
-class _Headers(AuthBase):
-    """Sets the given headers. Passed as ``auth``, so that a .netrc does not replace the token."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = headers
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
-        return request
 
 
 def _body(host: Host, answer: requests.Response) -> Any:
