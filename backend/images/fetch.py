@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -53,31 +54,33 @@ class _NotNowError(_RefusedError, PictureAwayError):
     """A host answered that it cannot serve anything at the moment."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Fetcher:
     """Reads the bytes of pictures within limits. Thread-safe."""
 
-    def __init__(self, *, timeout_s: float, max_bytes: int, allow_private: bool) -> None:
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
-        self._allow_private = allow_private
-        # Hosts that served a picture by the second route, which is tried first from then on.
-        self._second_first: set[Origin | None] = set()
+    timeout_s: float
+    max_bytes: int
+    allow_private: bool
+    # Hosts that served a picture by the second route, which is tried first from then on.
+    _second_first: set[Origin | None] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
         # At its DEBUG level it logs whole URLs, which may contain signatures.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
     def read(self, address: Address, label_studio: LabelStudio | None) -> bytes:
         """The picture's file. Raises PictureError."""
         if address.kind == "inline":
-            return _inline_bytes(address.routes[0], self._max_bytes)
+            return _inline_bytes(address.routes[0], self.max_bytes)
         if address.kind == "file":
-            return _file_bytes(address.local_path, self._max_bytes)
+            return _file_bytes(address.local_path, self.max_bytes)
         return self._download(address.routes, label_studio)
 
     def _download(self, routes: Sequence[str], label_studio: LabelStudio | None) -> bytes:
         """What the first of ``routes`` that works serves; one time limit for all of them."""
         origin = origin_of(routes[-1])
         *first, last = routes[::-1] if origin in self._second_first else routes
-        with Deadline(self._timeout_s) as deadline:
+        with Deadline(self.timeout_s) as deadline:
             for route in first:
                 with contextlib.suppress(_RefusedError):
                     return self._get(route, label_studio, deadline)
@@ -95,7 +98,7 @@ class Fetcher:
             if deadline.passed:
                 raise PictureAwayError(
                     "The picture could not be read: it did not come within "
-                    f"{self._timeout_s:g} s. Try again. If it keeps failing, the admin can raise "
+                    f"{self.timeout_s:g} s. Try again. If it keeps failing, the admin can raise "
                     "PHRASECLICK_PICTURE_TIMEOUT_S."
                 ) from None
             raise PictureAwayError(
@@ -113,7 +116,7 @@ class Fetcher:
             with guarded(
                 request,
                 deadline,
-                private=self._allow_private,
+                private=self.allow_private,
                 at_home=home is not None and home.trusted,
                 refusal=_private,
             ) as response:
@@ -138,7 +141,7 @@ class Fetcher:
                         f"The picture could not be read: {host} answered {status}. "
                         f"{_MEANINGS.get(status, '')}{_DOCTOR}"
                     )
-                body = read_body(response, deadline, self._max_bytes, _too_large(self._max_bytes))
+                body = read_body(response, deadline, self.max_bytes, _too_large(self.max_bytes))
                 if not body:
                     raise _RefusedError(
                         f"The picture could not be read: the answer was empty. {_DOCTOR}"
@@ -226,7 +229,6 @@ def _file_bytes(path: str, max_bytes: int) -> bytes:
 
 
 def _too_large(max_bytes: int) -> PictureError:
-    """For a file of more than ``max_bytes``."""
     return PictureFormatError(
         f"The picture could not be read: its file is larger than {max_bytes / (1 << 20):.0f} MB. "
         "The admin can raise PHRASECLICK_PICTURE_MAX_BYTES."

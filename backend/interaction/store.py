@@ -9,7 +9,7 @@ was read. Otherwise another request for the same task was faster, and the decisi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, update
@@ -81,19 +81,14 @@ _LOGGED = (
 _ANSWERED = CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
 
 
+@dataclass(frozen=True)
 class InteractionStore:
     """Clicks and objects of all tasks. Threads may share it; processes share the database."""
 
-    def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        knows: Knows = lambda name, version: False,
-    ) -> None:
-        """knows: whether a model version knows the words of a label's name."""
-        self.database = database
-        self._settings = settings
-        self._knows = knows
+    database: Database
+    settings: Settings
+    # Whether a model version knows the words of a label's name.
+    knows: Knows = lambda name, version: False
 
     def receive(
         self,
@@ -113,8 +108,8 @@ class InteractionStore:
         """
         if ask.image is None and not ask.saved:
             return Turn("", ask, notes=ask.ignored)
-        carried = self._carried_phrase(ask) if self._settings.carry_phrase == "task" else ""
-        context = Context(self._settings, touches, self._knows, version_for, carried)
+        carried = self._carried_phrase(ask) if self.settings.carry_phrase == "task" else ""
+        context = Context(self.settings, touches, self.knows, version_for, carried)
         if not keep:
             task = TaskObjects(ask.project, ask.task_id)
             return Rules(ask, context, task, TaskMasks(self.database), {}).decide()

@@ -179,15 +179,16 @@ def read_annotation(
 
 def read_label_change(hook: WebhookRequest, config: LabelConfig | None) -> LabelChange:
     """What a webhook says about labels. ``config``: see :func:`read_annotation`."""
-    change = LabelChange(hook.project, label_config=hook.label_config, config_at=hook.changed_at)
-    if hook.action in _SAVED:
-        return replace(change, annotations=tuple(_saved(hook, config)))
-    if hook.action in DELETED:
-        return replace(change, gone_annotations=hook.annotation_ids)
-    if hook.action == "TASKS_DELETED":
-        ids = (task.id for task in hook.tasks if task.id is not None)
-        return replace(change, gone_tasks=tuple(ids))
-    return replace(change, project_gone=hook.action == "PROJECT_DELETED")
+    tasks = hook.tasks if hook.action == "TASKS_DELETED" else ()
+    return LabelChange(
+        hook.project,
+        annotations=tuple(_saved(hook, config)) if hook.action in _SAVED else (),
+        gone_annotations=hook.annotation_ids if hook.action in DELETED else (),
+        gone_tasks=tuple(task.id for task in tasks if task.id is not None),
+        project_gone=hook.action == "PROJECT_DELETED",
+        label_config=hook.label_config,
+        config_at=hook.changed_at,
+    )
 
 
 def _saved(hook: WebhookRequest, config: LabelConfig | None) -> Iterator[Annotation]:

@@ -151,7 +151,6 @@ class ClickControl:
 
     @property
     def draws_boxes(self) -> bool:
-        """Whether its regions are boxes."""
         return self.type.startswith("rectangle")
 
     def label(self, text: str | None) -> ClickLabel | None:
@@ -199,7 +198,6 @@ class ImageControls:
         return object_classes(self.brushes)
 
     def brush(self, name: str) -> BrushControl | None:
-        """The brush control of this name."""
         return next((brush for brush in self.brushes if brush.name == name), None)
 
     def shows(self, control: str, image: str) -> bool:
@@ -207,7 +205,6 @@ class ImageControls:
         return self.brush(control) is not None and image in ("", self.name)
 
     def click(self, name: object) -> ClickControl | None:
-        """The key point or box control of this name."""
         return next((control for control in self.prompts if control.name == name), None)
 
     def address(self, data: Mapping[str, Any]) -> str:
@@ -252,7 +249,6 @@ class LabelConfig:
         return tuple(image for image in images if image.address(data)) or images
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
-        """The image that a control works on."""
         for image in self.images:
             named = [*(b.name for b in image.brushes), *(c.name for c in image.prompts)]
             if control in (*named, image.phrase, image.status) and to_name in (None, image.name):

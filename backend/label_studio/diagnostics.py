@@ -6,6 +6,7 @@ a backend that answered 500), so each step ends with a sentence.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import LabelConfigError, LabelStudioError
@@ -37,26 +38,22 @@ _NOT_SENDABLE = (
 _RUN_CONNECT = "Run phraseclick connect for this project again."
 
 
+@dataclass
 class Diagnostics:
-    """The steps for one project. ``backend_url``: this backend, as Label Studio reaches it."""
+    """The steps for one project."""
 
-    def __init__(
-        self,
-        label_studio: LabelStudio,
-        project: int,
-        backend_url: str,
-        settings: Settings,
-        probe: BackendProbe,
-    ) -> None:
-        self._label_studio = label_studio
-        self._number = project
-        self._url = backend_url.rstrip("/")
-        self._settings = settings
-        self._probe = probe
-        self._project: dict[str, Any] = {}
-        self._config: LabelConfig | None = None
-        self._backend: dict[str, Any] = {}
-        self._replaced_config: str | None = None
+    label_studio: LabelStudio
+    number: int  # of the project
+    url: str  # of this backend, as Label Studio reaches it
+    settings: Settings
+    probe: BackendProbe
+    _project: dict[str, Any] = field(default_factory=dict)
+    _config: LabelConfig | None = None
+    _backend: dict[str, Any] = field(default_factory=dict)
+    _replaced_config: str | None = None
+
+    def __post_init__(self) -> None:
+        self.url = self.url.rstrip("/")
 
     @property
     def created(self) -> str:
@@ -122,49 +119,49 @@ class Diagnostics:
     # -- Label Studio and the project
 
     def _check_token(self) -> Iterator[Finding]:
-        who = self._label_studio.whoami().get("email")
+        who = self.label_studio.whoami().get("email")
         if who is None:
-            url = self._label_studio.url
+            url = self.label_studio.url
             raise _StopError("token", f"{url} answers, but not as Label Studio. Check its address.")
-        release = self._label_studio.version().get("release", "")
+        release = self.label_studio.version().get("release", "")
         yield Finding("token", True, f"Label Studio {release} knows you as {who}.")
 
     def _check_project(self) -> Iterator[Finding]:
         try:
-            self._project = self._label_studio.project(self._number)
+            self._project = self.label_studio.project(self.number)
         except LabelStudioError as error:
             if error.answered in (403, 404):
-                sentence = f"There is no project {self._number} that this token can open."
-                if self._number in load_credentials(self._settings):
-                    forget = f"phraseclick disconnect --project {self._number} --here-only"
+                sentence = f"There is no project {self.number} that this token can open."
+                if self.number in load_credentials(self.settings):
+                    forget = f"phraseclick disconnect --project {self.number} --here-only"
                     sentence += f" If it was deleted: {forget}"
                 raise _StopError("project", sentence) from error
             raise
-        yield Finding("project", True, f"Project {self._number}: {self._project['title']}")
+        yield Finding("project", True, f"Project {self.number}: {self._project['title']}")
 
     def _restore_config(self) -> Iterator[Finding]:
         if self._replaced_config is None:
             return
-        self._label_studio.patch_project(self._number, label_config=self._replaced_config)
+        self.label_studio.patch_project(self.number, label_config=self._replaced_config)
         yield Finding("labeling config", None, "The project has its former one again.")
 
     def _write_config(self, xml: str) -> Iterator[Finding]:
         before = self._project.get("label_config", "")
         try:
-            self._label_studio.patch_project(self._number, label_config=xml)
+            self.label_studio.patch_project(self.number, label_config=xml)
         except LabelStudioError as error:
             if error.answered != 400:
                 raise
             sentence = f"Label Studio did not accept the labeling config. {error}"
             raise _StopError("labeling config", sentence) from error
         self._replaced_config = before
-        self._project = self._label_studio.project(self._number)
+        self._project = self.label_studio.project(self.number)
         yield Finding("labeling config", True, "Written to the project.")
 
     def _check_config(self) -> Iterator[Finding]:
         try:
             self._config = parse_config(
-                self._project.get("label_config", ""), **self._settings.refine_labels
+                self._project.get("label_config", ""), **self.settings.refine_labels
             )
         except LabelConfigError as error:
             sentence = f"{error} phraseclick connect --write-config writes a ready config."
@@ -177,28 +174,28 @@ class Diagnostics:
     # -- the backend, as seen from here and from Label Studio
 
     def _check_running(self) -> Iterator[Finding]:
-        if self._probe.version:
-            sentence = f"Answers at {self._probe.url}, model {self._probe.version}."
+        if self.probe.version:
+            sentence = f"Answers at {self.probe.url}, model {self.probe.version}."
             yield Finding("backend", True, sentence)
         else:
             yield Finding(
                 "backend",
                 None,
-                f"Does not answer this machine at {self._probe.url} ({self._probe.why}). "
+                f"Does not answer this machine at {self.probe.url} ({self.probe.why}). "
                 "If Label Studio does not reach it either, start it with make run.",
             )
 
     def _register(self) -> Iterator[Finding]:
-        if not is_sendable(self._settings):
+        if not is_sendable(self.settings):
             raise _StopError("connection", _NOT_SENDABLE)
         # Label Studio accepts a project's model version only if it is a backend's title, and serves
         # uncertain tasks first only if it equals the version of the predictions.
-        title = self._probe.version or "PhraseClick"
+        title = self.probe.version or "PhraseClick"
         known = self._registered()
         try:
             if known is None:
-                login = backend_login(self._settings)
-                self._label_studio.create_ml_backend(self._number, self._url, title=title, **login)
+                login = backend_login(self.settings)
+                self.label_studio.create_ml_backend(self.number, self.url, title=title, **login)
             else:
                 self._patch_backend(known, title=title, is_interactive=True)
         except LabelStudioError as error:
@@ -208,11 +205,11 @@ class Diagnostics:
     def _check_registered(self) -> Iterator[Finding]:
         backend = self._registered()
         if backend is None:
-            sentence = f"No backend at {self._url} is connected to this project. {_RUN_CONNECT}"
+            sentence = f"No backend at {self.url} is connected to this project. {_RUN_CONNECT}"
             raise _StopError("connection", sentence)
         if backend["state"] != "CO":
             why = backend.get("error_message") or backend.get("readable_state") or "no answer"
-            sentence = f"Label Studio cannot use the backend at {self._url}: {why}. "
+            sentence = f"Label Studio cannot use the backend at {self.url}: {why}. "
             # With an HTTP status, it reached the backend, which refused.
             reached = "Client Error" in why or "Server Error" in why
             raise _StopError("connection", sentence + ("" if reached else self._unreachable()))
@@ -220,35 +217,35 @@ class Diagnostics:
             sentence = f"The backend is connected, but not for interactive use. {_RUN_CONNECT}"
             raise _StopError("connection", sentence)
         self._backend = backend
-        yield Finding("connection", True, f"Label Studio reaches the backend at {self._url}.")
+        yield Finding("connection", True, f"Label Studio reaches the backend at {self.url}.")
 
     def _patch_backend(self, backend: dict[str, Any], **fields: Any) -> None:
-        login = backend_login(self._settings)
-        self._label_studio.patch_ml_backend(
-            backend["id"], url=self._url, project=self._number, **fields, **login
+        login = backend_login(self.settings)
+        self.label_studio.patch_ml_backend(
+            backend["id"], url=self.url, project=self.number, **fields, **login
         )
 
     def _registered(self) -> dict[str, Any] | None:
-        backends = self._label_studio.ml_backends(self._number)
-        return next((b for b in backends if b["url"].rstrip("/") == self._url), None)
+        backends = self.label_studio.ml_backends(self.number)
+        return next((b for b in backends if b["url"].rstrip("/") == self.url), None)
 
     def _refusal(self, error: LabelStudioError) -> str:
         said = str(error)
-        if error.answered == 403 and "permission" not in said and is_private(self._url):
-            return PRIVATE_ADDRESS.format(url=self._url)
+        if error.answered == 403 and "permission" not in said and is_private(self.url):
+            return PRIVATE_ADDRESS.format(url=self.url)
         if "authentication parameters" in said:
             return (
                 "The backend asks for a user and a password. Run this command with the same "
                 "PHRASECLICK_BASIC_AUTH_USER and PHRASECLICK_BASIC_AUTH_PASSWORD as the backend."
             )
         if "Can't connect" in said:
-            return f"Label Studio does not reach {self._url}. {self._unreachable()}"
+            return f"Label Studio does not reach {self.url}. {self._unreachable()}"
         return said
 
     def _unreachable(self) -> str:
-        if not self._probe.version:
+        if not self.probe.version:
             return (
-                f"This machine does not reach it either ({self._probe.why}): is the backend "
+                f"This machine does not reach it either ({self.probe.why}): is the backend "
                 "running (make run)?"
             )
         return (
@@ -265,8 +262,8 @@ class Diagnostics:
             # The project has its own champion, or this machine could not reach the backend.
             self._patch_backend(self._backend, title=version)
         if version:
-            self._label_studio.patch_project(self._number, model_version=version)
-        self._project = self._label_studio.project(self._number)
+            self.label_studio.patch_project(self.number, model_version=version)
+        self._project = self.label_studio.project(self.number)
         yield from self._check_model_version()
 
     def _check_model_version(self) -> Iterator[Finding]:
@@ -281,13 +278,13 @@ class Diagnostics:
     # -- webhook
 
     def _set_webhook(self) -> Iterator[Finding]:
-        headers = {SECRET_HEADER: make_webhook_secret(self._settings)}
+        headers = {SECRET_HEADER: make_webhook_secret(self.settings)}
         known = self._webhooks()
         try:
             if known:
-                self._label_studio.update_webhook(known[0]["id"], self._hook_url, headers)
+                self.label_studio.update_webhook(known[0]["id"], self._hook_url, headers)
             else:
-                self._label_studio.create_webhook(self._number, self._hook_url, headers)
+                self.label_studio.create_webhook(self.number, self._hook_url, headers)
         except LabelStudioError as error:
             if error.answered != 403:
                 raise
@@ -297,7 +294,7 @@ class Diagnostics:
 
     def _check_webhook(self) -> Iterator[Finding]:
         known = self._webhooks()
-        secret = webhook_secret(self._settings)
+        secret = webhook_secret(self.settings)
         good: bool | None = False
         advice = _RUN_CONNECT
         if not known:
@@ -308,7 +305,7 @@ class Diagnostics:
             sentence = "The webhook does not carry this data folder's secret."
         elif not secret:
             good, sentence = None, "It works, but carries no secret: anyone can send events."
-        elif self._probe.guards_webhook(secret) is False:
+        elif self.probe.guards_webhook(secret) is False:
             sentence = "The backend asks for another secret or for none: it runs with another data"
             advice = (
                 "folder. Run this command with --data as the backend has it, or set "
@@ -319,16 +316,16 @@ class Diagnostics:
         yield Finding("webhook", good, f"{sentence} {advice}")
 
     def _check_arrival(self) -> Iterator[Finding]:
-        before = self._probe.deliveries("PROJECT_UPDATED")
+        before = self.probe.deliveries("PROJECT_UPDATED")
         if before is None:
-            sentence = f"This machine cannot see whether events arrive ({self._probe.why})."
+            sentence = f"This machine cannot see whether events arrive ({self.probe.why})."
             yield Finding("events", None, sentence)
             return
         if not any(hook["is_active"] for hook in self._webhooks()):
             return  # nothing would be sent, as the step before said
         # Setting the same title changes nothing, but Label Studio sends the event.
-        self._label_studio.patch_project(self._number, title=self._project["title"])
-        if self._probe.arrived("PROJECT_UPDATED", more_than=before):
+        self.label_studio.patch_project(self.number, title=self._project["title"])
+        if self.probe.arrived("PROJECT_UPDATED", more_than=before):
             yield Finding("events", True, "An event sent by Label Studio arrived.")
         else:
             sentence = (
@@ -338,52 +335,52 @@ class Diagnostics:
 
     def _why_lost(self) -> str:
         """Why an event did not arrive, as far as it shows."""
-        secret = webhook_secret(self._settings)
-        if secret and self._probe.guards_webhook(secret) is False:
+        secret = webhook_secret(self.settings)
+        if secret and self.probe.guards_webhook(secret) is False:
             return "The backend refused it: it expects another webhook secret."
-        if is_private(self._url) is False:
+        if is_private(self.url) is False:
             return (
-                f"{self._url} is not a private address, so Label Studio does not refuse it. It may "
+                f"{self.url} is not a private address, so Label Studio does not refuse it. It may "
                 "send later if it has a queue: run phraseclick doctor again. Its log shows "
                 "webhooks that failed."
             )
-        return PRIVATE_ADDRESS.format(url=self._url)
+        return PRIVATE_ADDRESS.format(url=self.url)
 
     def _remove_webhooks(self) -> Iterator[Finding]:
         known = self._webhooks()
         for webhook in known:
-            self._label_studio.delete_webhook(webhook["id"])
+            self.label_studio.delete_webhook(webhook["id"])
         yield Finding("webhook", True, "Removed." if known else "There is none to this backend.")
 
     def _remove_backend(self) -> Iterator[Finding]:
         backend = self._registered()
         if backend is None:
-            sentence = f"No backend at {self._url} is connected to this project."
+            sentence = f"No backend at {self.url} is connected to this project."
             yield Finding("connection", True, sentence)
             return
-        self._label_studio.delete_ml_backend(backend["id"])
+        self.label_studio.delete_ml_backend(backend["id"])
         if self._project.get("model_version") in (backend["title"], backend.get("model_version")):
-            self._label_studio.patch_project(self._number, model_version="")
-        yield Finding("connection", True, f"The backend at {self._url} is removed.")
+            self.label_studio.patch_project(self.number, model_version="")
+        yield Finding("connection", True, f"The backend at {self.url} is removed.")
 
     @property
     def _hook_url(self) -> str:
-        return f"{self._url}/webhook"
+        return f"{self.url}/webhook"
 
     def _webhooks(self) -> list[dict[str, Any]]:
-        return [h for h in self._label_studio.webhooks(self._number) if h["url"] == self._hook_url]
+        return [h for h in self.label_studio.webhooks(self.number) if h["url"] == self._hook_url]
 
     # -- one click from end to end
 
     def _check_click(self) -> Iterator[Finding]:
         assert self._config is not None, "the config was read in an earlier step"
-        task = next(iter(self._label_studio.tasks(self._number)), None)
+        task = next(iter(self.label_studio.tasks(self.number)), None)
         prompt = next((p for p in map(trial_prompt, self._config.images) if p), None)
         if task is None or prompt is None:
             lacks = "task" if task is None else "smart key point and no phrase"
             yield Finding("click", None, f"The project has no {lacks} to try the model on.")
             return
-        answer = self._label_studio.interactive_annotating(
+        answer = self.label_studio.interactive_annotating(
             self._backend["id"], task["id"], {"result": [prompt], **PROBE}
         )
         gave_mask, sentence = read_answer(answer)

@@ -1,9 +1,10 @@
 """Connected projects as ``/setup`` last described them, and the Label Studio that each is in."""
 
 import logging
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
@@ -25,11 +26,11 @@ _GIVEN_UP = timedelta(days=7)
 _MAX_CLIENTS = 256
 
 
+@dataclass(frozen=True)
 class Projects:
     """The table of projects. Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    database: Database
 
     def remember(self, request: SetupRequest, *, logged_in: bool = True) -> None:
         """Save a ``/setup`` request. Label Studio repeats it often; it is written if it differs.
@@ -48,7 +49,7 @@ class Projects:
         }
         columns = [getattr(ProjectRow, name) for name in values]
         query = select(*columns).where(ProjectRow.key == request.project.key)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(query).one_or_none()
         known = None if row is None else row._asdict()
         if known == values:
@@ -65,7 +66,7 @@ class Projects:
                 )
                 return
         now = datetime.now(UTC)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if known is None:
                 _make_room(connection, logged_in=logged_in)
             connection.execute(
@@ -83,8 +84,7 @@ class Projects:
             )
 
     def knows(self, project: Project) -> bool:
-        """Whether the project connected, or sent labels."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return any(
                 connection.execute(select(row.key).where(row.key == project.key)).first()
                 for row in (ProjectRow, SampledProjectRow)
@@ -97,20 +97,20 @@ class Projects:
             return True
         connected = exists().where(ProjectRow.key == SampledProjectRow.key)
         query = select(func.count()).select_from(SampledProjectRow).where(~connected)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return connection.execute(query).scalar_one() < _MAX_UNUSED
 
     def rename(self, project: Project, title: str) -> None:
         renamed = (ProjectRow.key == project.key) & (ProjectRow.title != title)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             if connection.execute(select(ProjectRow.key).where(renamed)).first() is None:
                 return
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(update(ProjectRow).where(renamed).values(title=title))
 
     def forget_announced(self, number: int) -> None:
         """Have the next ``/setup`` of the projects of this number announce host and token again."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(
                 update(ProjectRow)
                 .where(ProjectRow.project_id == number)
@@ -135,7 +135,7 @@ class Projects:
             .where(key if project.created else number)
             .order_by(ProjectRow.created_at)
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return connection.execute(query.limit(1)).one_or_none()
 
 
@@ -162,6 +162,7 @@ def _make_room(connection: Connection, *, logged_in: bool) -> None:
         )
 
 
+@dataclass(frozen=True)
 class LabelStudioHosts:
     """The Label Studio of each project: from the settings, else from ``phraseclick connect``, else
     from ``/setup``. Only the first two are trusted: with a private address, and with secrets.
@@ -170,19 +171,14 @@ class LabelStudioHosts:
     ``/setup`` could otherwise announce a host of their own and receive the token.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        announced: Callable[[Project], tuple[str, str] | None] = lambda project: None,
-    ) -> None:
-        """``announced``: hostname and token of a project's ``/setup`` request."""
-        self._settings = settings
-        self._url = settings.label_studio_url
-        self._token = settings.label_studio_token
-        self._announced = announced
-        self._lock = threading.Lock()
-        # One client per host and token: projects share its access token and connections.
-        self._clients: LRUCache[tuple[str, str, str, bool], LabelStudio] = LRUCache(_MAX_CLIENTS)
+    settings: Settings
+    # Hostname and token of a project's ``/setup`` request.
+    announced: Callable[[Project], tuple[str, str] | None] = lambda project: None
+    _lock: Lock = field(default_factory=Lock)
+    # One client per host and token: projects share its access token and connections.
+    _clients: LRUCache[tuple[str, str, str, bool], LabelStudio] = field(
+        default_factory=lambda: LRUCache(_MAX_CLIENTS)
+    )
 
     def of(self, project: Project | int) -> LabelStudio:
         """The Label Studio of a project, or of the one with this number.
@@ -190,10 +186,11 @@ class LabelStudioHosts:
         Raises LabelStudioError if none is known.
         """
         project = Project(project) if isinstance(project, int) else project
-        hostname, token = self._announced(project) or ("", "")
-        if self._url:
-            who = (self._url, self._token.get_secret_value() or token, hostname, True)
-        elif (saved := load_credentials(self._settings).get(project.id)) and saved.belongs(project):
+        hostname, token = self.announced(project) or ("", "")
+        ours = self.settings.label_studio_token.get_secret_value()
+        if self.settings.label_studio_url:
+            who = (self.settings.label_studio_url, ours or token, hostname, True)
+        elif (saved := load_credentials(self.settings).get(project.id)) and saved.belongs(project):
             who = (saved.url, saved.token, hostname, True)
         elif hostname:
             who = (hostname, token, "", False)
@@ -205,7 +202,7 @@ class LabelStudioHosts:
         with self._lock:
             if who not in self._clients:
                 url, token, also_at, trusted = who
-                private = self._settings.allow_private_addresses
+                private = self.settings.allow_private_addresses
                 self._clients[who] = LabelStudio(
                     url, token, also_at=also_at, trusted=trusted, private=private
                 )

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -53,11 +53,10 @@ class LabeledPicture:
 
     @classmethod
     def of(cls, row: RowMapping) -> "LabeledPicture":
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        return cls(**{column.name: row[column.name] for column in fields(cls)})
 
     @property
     def samples(self) -> ColumnElement[bool]:
-        """The condition for its samples."""
         of_annotation = SampleRow.annotation_id == self.annotation_id
         return (SampleRow.project == self.project) & of_annotation & (SampleRow.image == self.image)
 
@@ -66,21 +65,16 @@ class _RestingError(PictureAwayError):
     """The host was not asked, because it failed slowly a moment ago."""
 
 
+@dataclass(frozen=True)
 class ImageCheck:
     """Reads the pictures of samples and saves their state. Thread-safe."""
 
-    def __init__(
-        self,
-        database: Database,
-        pictures: Pictures,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._database = database
-        self._pictures = pictures
-        self._now = clock
-        # By project and host: slow failures in a row, until when it rests, and the last error.
-        self._slow: dict[tuple[str, str], tuple[int, float, str]] = {}
-        self._unreached: set[LabeledPicture] = set()
+    database: Database
+    pictures: Pictures
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    # By project and host: slow failures in a row, until when it rests, and the last error.
+    _slow: dict[tuple[str, str], tuple[int, float, str]] = field(default_factory=dict)
+    _unreached: set[LabeledPicture] = field(default_factory=set)
 
     @property
     def unreached(self) -> int:
@@ -106,7 +100,7 @@ class ImageCheck:
         Raises PictureError and saves the picture's state as gone or changed; raises
         PictureAwayError and leaves the state alone if the host is down.
         """
-        cached = self._pictures.kept(place.key) if place.key else None
+        cached = self.pictures.kept(place.key) if place.key else None
         if cached is not None:
             return cached
         try:
@@ -135,7 +129,7 @@ class ImageCheck:
         if failures >= _FAILURES and began < until:
             raise _RestingError(sentence)
         try:
-            picture = self._pictures.read(place.address, Project.read(place.project), place.task_id)
+            picture = self.pictures.read(place.address, Project.read(place.project), place.task_id)
         except PictureAwayError as error:
             now = time.monotonic()
             failures = failures + 1 if now - began > _SLOW_S else 0
@@ -149,7 +143,7 @@ class ImageCheck:
 
     def _due(self) -> list[LabeledPicture]:
         picture = AnnotatedPictureRow
-        now, after = self._now(), picture.look_after
+        now, after = self.clock(), picture.look_after
         # A pause that is longer than any: the clock was set back.
         again = after.is_(None) | (after <= now) | (after > now + _LONGEST_PAUSE)
         query = (
@@ -159,7 +153,7 @@ class ImageCheck:
             .order_by(picture.attempts, picture.project, picture.annotation_id, picture.image)
             .limit(_AT_ONCE)
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return [LabeledPicture.of(row) for row in connection.execute(query).mappings()]
 
     def _check(self, place: LabeledPicture) -> None:
@@ -171,7 +165,7 @@ class ImageCheck:
                 asked = not isinstance(error, _RestingError)
                 self._save(
                     place,
-                    look_after=self._now() + _FIRST_PAUSE,
+                    look_after=self.clock() + _FIRST_PAUSE,
                     attempts=place.attempts + asked,
                     error=str(error),
                 )
@@ -193,7 +187,7 @@ class ImageCheck:
     def _check_size(self, place: LabeledPicture, picture: Picture) -> None:
         """Raises PictureError if the masks have another size, so were drawn on another picture."""
         query = select(SampleRow.width, SampleRow.height).where(place.samples)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             sizes = {(row.width, row.height) for row in connection.execute(query.distinct())}
         if sizes - {(picture.width, picture.height)}:
             width, height = next(iter(sizes))
@@ -212,7 +206,7 @@ class ImageCheck:
         self._save(
             place,
             state=state,
-            look_after=self._now() + pause,
+            look_after=self.clock() + pause,
             attempts=place.attempts + 1,
             error=sentence,
         )
@@ -225,5 +219,5 @@ class ImageCheck:
             & (AnnotatedPictureRow.image == place.image)
             & (AnnotatedPictureRow.address == place.address)
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(update(AnnotatedPictureRow).where(here).values(**values))

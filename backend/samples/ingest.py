@@ -50,17 +50,17 @@ class _Decoded:
     prompts: dict[str, Prompts]
 
 
+@dataclass(frozen=True)
 class SampleStore:
     """The tables of samples. Thread-safe; processes share the database."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     def apply(self, change: LabelChange, now: datetime | None = None) -> None:
         now = now or datetime.now(UTC)
         decoded = self._decode(change.project, change.annotations, None)
         for key in self._keys(change):
-            with self._locked(key) as samples:
+            with self.locked(key) as samples:
                 if change.project_gone:
                     samples.delete_project(now)
                     continue
@@ -91,7 +91,7 @@ class SampleStore:
         decoded = self._decode(project, annotations, asked_at)
         returned = {annotation.id for annotation in annotations}
         of_task = AnnotationRow.task_id == task_id
-        with self._locked(project.key) as samples:
+        with self.locked(project.key) as samples:
             samples.restore_task(task_id, asked_at)
             for annotation in annotations:
                 samples.save(annotation, decoded.get(annotation.id), asked_at, asked_at)
@@ -106,19 +106,6 @@ class SampleStore:
                 agreed = set(samples.live(of_task)) == returned
             task = samples.task(task_id)
             task.mark, task.asked_at = mark[:80] if agreed else "", asked_at
-
-    def delete_tasks(self, project: Project, tasks: Iterable[int], *, asked_at: datetime) -> None:
-        """Delete tasks that Label Studio does not have any more."""
-        with self._locked(project.key) as samples:
-            for task_id in tasks:
-                samples.delete_task(task_id, asked_at)
-
-    def save_config(
-        self, project: Project, label_config: str, at: datetime | None, asked_at: datetime
-    ) -> None:
-        """Save the project's labeling config, as Label Studio's API returned it."""
-        with self._locked(project.key) as samples:
-            samples.save_config(label_config, at, asked_at)
 
     def live_annotations(self, project: Project) -> dict[int, set[int]]:
         """The annotations that are known, by their task."""
@@ -146,7 +133,7 @@ class SampleStore:
     # -- inside
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator["_Samples"]:
+    def locked(self, key: str) -> Iterator["_Samples"]:
         """A project's samples in a transaction that holds their lock."""
         with self.database.write() as connection, Session(connection) as session:
             lock_samples(connection, key)

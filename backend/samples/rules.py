@@ -119,7 +119,6 @@ def labeled(database: Database, project: str) -> list[Labeled]:
 
 
 def projects(database: Database) -> list[str]:
-    """The keys of all projects that have, or had, labels."""
     query = select(SampledProjectRow.key).order_by(SampledProjectRow.key)
     with database.read() as connection:
         return list(connection.execute(query).scalars())

@@ -21,6 +21,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -61,31 +62,20 @@ class _TimeIsUp(Exception):  # noqa: N818 - not an error: the next round continu
     """Ends a round."""
 
 
+@dataclass(frozen=True)
 class Reconciliation:
     """Rounds over all connected projects. Two at the same time do no harm."""
 
-    def __init__(
-        self,
-        database: Database,
-        hosts: LabelStudioHosts,
-        read_config: Callable[[str], LabelConfig],
-        *,
-        pause_s: float = _PAUSE_S,
-        round_s: float = _ROUND_S,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """``read_config`` reads a labeling config, raising LabelConfigError."""
-        self.database = database
-        self.store = SampleStore(database)
-        self.hosts = hosts
-        self.read_config = read_config
-        self.pause_s = pause_s
-        self.now = clock
-        self._round_s = round_s
+    database: Database
+    hosts: LabelStudioHosts
+    read_config: Callable[[str], LabelConfig]  # raises LabelConfigError
+    pause_s: float = _PAUSE_S
+    round_s: float = _ROUND_S
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self) -> list[Round]:
         """One round over every connected project: those tried longest ago first, hosts at once."""
-        ends = time.monotonic() + self._round_s
+        ends = time.monotonic() + self.round_s
         query = (
             select(ProjectRow.key)
             .outerjoin(SampledProjectRow, SampledProjectRow.key == ProjectRow.key)
@@ -109,7 +99,7 @@ class Reconciliation:
 
     def _of_one_host(self, keys: Collection[str], ends: float) -> list[Round]:
         rounds = []
-        ends = min(ends, time.monotonic() + max(_HOST_S, self._round_s / 2))
+        ends = min(ends, time.monotonic() + max(_HOST_S, self.round_s / 2))
         for key in keys:
             done = self._of_project(key, ends)
             rounds.append(done)
@@ -118,7 +108,7 @@ class Reconciliation:
         return rounds
 
     def _of_project(self, key: str, ends: float) -> Round:
-        now = self.now()
+        now = self.clock()
         here = update(SampledProjectRow).where(SampledProjectRow.key == key)
         with self.database.write() as connection:
             row = lock_samples(connection, key)
@@ -137,34 +127,29 @@ class Reconciliation:
         return done
 
 
+@dataclass
 class Round:
-    """A round over one project, and its result.
+    """A round over one project, and its result."""
 
-    tasks: how many were read in full. complete: all were. unreached: its Label Studio did not
-    answer at all.
-    """
+    _rounds: Reconciliation
+    project: str  # its key
+    _ends: float
+    missing_since: datetime | None
+    tasks: int = 0  # how many were read in full
+    complete: bool = False  # whether all were
+    error: str = ""
+    unreached: bool = False  # its Label Studio did not answer at all
+    _config: LabelConfig | None = None
+    _live: dict[int, set[int]] = field(default_factory=dict)
+    _confirmed: bool = False
+    _may_delete: int = 0
+    _held: int = 0  # annotations that are missing and were not deleted
 
-    def __init__(
-        self, rounds: Reconciliation, key: str, ends: float, missing_since: datetime | None
-    ) -> None:
-        self._rounds = rounds
-        self._store = rounds.store
-        self._ends = ends
-        self._project = Project.read(key)
-        self._config: LabelConfig | None = None
-        self.missing_since = missing_since
-        self.project = key
-        self.tasks = 0
-        self.complete = False
-        self.error = ""
-        self.unreached = False
-        self._live: dict[int, set[int]] = {}
-        self._confirmed = False
-        self._may_delete = 0
-        self._held = 0  # annotations that are missing and were not deleted
+    def __post_init__(self) -> None:
+        self._store = SampleStore(self._rounds.database)
+        self._project = Project.read(self.project)
 
     def run(self) -> None:
-        """Read what changed. Any failure is kept as a sentence."""
         try:
             host = self._rounds.hosts.of(self._project)
             self._check_project(host)
@@ -174,7 +159,7 @@ class Round:
             # While some are missing already, a few each round would soon be all of them.
             self._may_delete = 0 if since else max(_FEW, int(total * _SHARE))
             self._confirmed = (
-                host.trusted and since is not None and since + _SECOND_LOOK <= self._rounds.now()
+                host.trusted and since is not None and since + _SECOND_LOOK <= self._rounds.clock()
             )
             listed: set[int] = set()
             for page in _batches(self._in_time(host.annotated_tasks(self._project.id)), _PAGE):
@@ -204,7 +189,7 @@ class Round:
         if not self._held:
             self.missing_since = None
             return ""
-        self.missing_since = self.missing_since or self._rounds.now()
+        self.missing_since = self.missing_since or self._rounds.clock()
         return (
             f"Label Studio at {host.url} lacks {self._held} more of the {total} labels that are "
             "known. They are kept until "
@@ -236,7 +221,8 @@ class Round:
         if not xml:
             return
         changed_at = moment(about.get("updated_at"))
-        self._store.save_config(self._project, xml, changed_at, self._rounds.now())
+        with self._store.locked(self.project) as samples:
+            samples.save_config(xml, changed_at, self._rounds.clock())
         try:
             self._config = self._rounds.read_config(xml)
         except LabelConfigError as error:
@@ -245,7 +231,7 @@ class Round:
     def _due(self, marks: Mapping[int, str]) -> list[int]:
         """Tasks that changed since they were last read, were last read long ago, or are back."""
         known = self._store.marks(self._project, marks)
-        long_ago = self._rounds.now() - _READ_ANYWAY
+        long_ago = self._rounds.clock() - _READ_ANYWAY
         return [
             number
             for number, mark in marks.items()
@@ -259,30 +245,26 @@ class Round:
     ) -> None:
         for numbers in _batches(tasks, _TASKS_AT_ONCE):
             self._pace()
-            asked_at = self._rounds.now()
+            asked_at = self._rounds.clock()
             answer = host.tasks_of(self._project.id, numbers, fields="all")
             returned = {task.get("id"): task for task in answer}
             for number in numbers:
+                known = self._live.get(number, set())
                 if number in returned:
                     annotations = list(self._annotations(returned[number]))
-                    kept = {annotation.id for annotation in annotations}
-                    complete = self._allows(len(self._live.get(number, set()) - kept))
+                    missing = known - {annotation.id for annotation in annotations}
                     self._store.replace_task(
                         self._project,
                         number,
                         annotations,
                         asked_at=asked_at,
                         mark=marks.get(number, ""),
-                        complete=complete,
+                        complete=self._allows(len(missing)),
                     )
                     self.tasks += 1
-            gone = [
-                number
-                for number in numbers
-                if number not in returned and self._allows(len(self._live.get(number, ())))
-            ]
-            if gone:
-                self._store.delete_tasks(self._project, gone, asked_at=asked_at)
+                elif self._allows(len(known)):
+                    with self._store.locked(self.project) as samples:
+                        samples.delete_task(number, asked_at)
 
     def _annotations(self, task: Mapping[str, Any]) -> Iterator[Annotation]:
         raw = task.get("annotations")
