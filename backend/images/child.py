@@ -78,7 +78,6 @@ def first_scan(content: bytes) -> int | None:
 
 
 def _png(content: bytes) -> bool:
-    """Chunks of the whole file."""
     at, others, pixels, metadata = 8, 0, 0, 0
     while at < len(content):
         size, kind = struct.unpack_from(">I4s", content, at)

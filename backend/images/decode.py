@@ -49,7 +49,6 @@ class MemoryBudget:
 
     @property
     def free(self) -> int:
-        """Bytes that nobody holds."""
         return self._free
 
     @contextmanager

@@ -51,7 +51,6 @@ class TaskPicture:
 
     @classmethod
     def of(cls, task: Task, image: ImageControls, project: Project) -> "TaskPicture":
-        """The picture of this image control, for this task."""
         return cls(image.address(task.data), project, task.id)
 
 

@@ -72,18 +72,15 @@ class Assignment:
 
     @property
     def log(self) -> list[Event]:
-        """All that is to be logged."""
         return [*self.drafts.events, *self.undone, *self.events]
 
     @property
     def image(self) -> ImageControls:
-        """What the request is about."""
         assert self.ask.image is not None, "a request without prompts is not assigned"
         return self.ask.image
 
     @property
     def now(self) -> datetime:
-        """When the request came."""
         return self.ask.received_at
 
     def _held_phrase(self, brush: BrushControl, label: str) -> tuple[str, str]:

@@ -250,7 +250,6 @@ class _Interactive:
         )
 
     def _failed(self, turn: Turn | None, error: Exception) -> Answer:
-        """Log what failed, and say it."""
         if not isinstance(error, PhraseClickError):
             _log.exception("An interactive request failed")
         self._parts.metrics.failure(error)

@@ -58,7 +58,6 @@ class ManualEdits:
 
     @classmethod
     def unpack(cls, width: int, height: int, painted: bytes | None, erased: bytes | None) -> Self:
-        """From the columns of an answer."""
         if painted is None and erased is None:
             return cls()
         signs = np.zeros((height, width), np.int8)
@@ -69,14 +68,12 @@ class ManualEdits:
 
     @property
     def packed(self) -> dict[str, bytes | None]:
-        """The columns of an answer."""
         signs = np.zeros(1, np.int8) if self.signs is None else self.signs
         masks = {"painted": signs > 0, "erased": signs < 0}
         return {name: PackedMask.pack(m).data if m.any() else None for name, m in masks.items()}
 
     @property
     def pixels(self) -> int:
-        """How many were changed."""
         return 0 if self.signs is None else int(np.count_nonzero(self.signs))
 
     def __bool__(self) -> bool:
@@ -182,7 +179,6 @@ class MaskHistory:
         return None
 
     def write(self, connection: Connection, target_id: int, at: datetime) -> None:
-        """Write what ``follow_page`` changed."""
         if self.undone_after is not None:
             values = {"of_target": target_id, "after": self.undone_after}
             connection.execute(_DROP_NEWER, values)

@@ -172,7 +172,6 @@ class Target:
         return self.accepted_at is not None
 
     def click(self, identity: str) -> Click | None:
-        """The click of this id, counted or not."""
         return next((click for click in self.clicks if click.id == identity), None)
 
     def change(self, identity: str, **values: object) -> None:
@@ -192,7 +191,6 @@ _STORED_OF_CLICK = tuple(f.name for f in fields(Click) if f.name != "signed")
 
 
 def new_region_id() -> str:
-    """A region id that no other object has."""
     return f"pc-{token_hex(6)}"
 
 

@@ -58,7 +58,6 @@ class Saved:
 
     @property
     def key(self) -> str:
-        """Its name in the database."""
         return f"{self.kind}:{self.id}"
 
     def draws(self, target: Target) -> bool:
@@ -88,7 +87,6 @@ class Interaction:
 
     @property
     def kind(self) -> Literal["click", "phrase"]:
-        """As the metrics count it."""
         return "phrase" if self.phrase and not self.clicks else "click"
 
     @property
@@ -308,7 +306,6 @@ def read_saved(
 
 
 def latest(saved: Iterable[Saved]) -> Saved | None:
-    """The one that was saved last."""
     return max(saved, key=lambda one: one.updated_at, default=None)
 
 

@@ -67,7 +67,6 @@ def annotations_deleted(
     annotation_ids: Sequence[int],
     now: datetime | None = None,
 ) -> None:
-    """Annotations were deleted, and their masks with them."""
     now = now or datetime.now(UTC)
     keys = [f"annotation:{number}" for number in annotation_ids]
     here = (TargetRow.project == project.key) & TargetRow.saved.in_(keys)
