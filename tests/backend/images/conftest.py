@@ -77,8 +77,12 @@ class Site:
         return [path for path, _ in self.seen]
 
 
+NewSite = Callable[[], Site]
+NewPictures = Callable[..., Pictures]
+
+
 @pytest.fixture
-def new_site() -> Iterator[Callable[[], Site]]:
+def new_site() -> Iterator[NewSite]:
     """Starts a web server at each call; all end with the test."""
     servers: list[ThreadingHTTPServer] = []
 
@@ -112,13 +116,13 @@ def new_site() -> Iterator[Callable[[], Site]]:
 
 
 @pytest.fixture
-def label_studio(new_site: Callable[[], Site]) -> Site:
+def label_studio(new_site: NewSite) -> Site:
     """The server that plays Label Studio."""
     return new_site()
 
 
 @pytest.fixture
-def new_pictures(label_studio: Site, tmp_path: Path) -> Callable[..., Pictures]:
+def new_pictures(label_studio: Site, tmp_path: Path) -> NewPictures:
     """Pictures with Label Studio at ``label_studio``; keywords are settings."""
 
     def make(**changes: Any) -> Pictures:
@@ -136,7 +140,7 @@ def new_pictures(label_studio: Site, tmp_path: Path) -> Callable[..., Pictures]:
 
 
 @pytest.fixture
-def pictures(new_pictures: Callable[..., Pictures]) -> Pictures:
+def pictures(new_pictures: NewPictures) -> Pictures:
     """Pictures with the usual settings: private addresses refused."""
     return new_pictures()
 

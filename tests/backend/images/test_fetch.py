@@ -4,9 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from backend.errors import (
     PictureFormatError,
 )
 from backend.images.loader import Pictures
+from tests.backend.images.conftest import NewPictures, NewSite, Site
 
 real_getaddrinfo = socket.getaddrinfo
 
@@ -36,11 +35,7 @@ def drip(handler: BaseHTTPRequestHandler, text: bytes) -> None:
 
 
 def test_the_token_goes_to_label_studio_only(
-    new_pictures: Callable[..., Pictures],
-    label_studio: Any,
-    new_site: Callable[[], Any],
-    png: bytes,
-    token: str,
+    new_pictures: NewPictures, label_studio: Site, new_site: NewSite, png: bytes, token: str
 ) -> None:
     # given a picture that Label Studio sends on to a storage, which sends back and on once more
     storage = new_site()
@@ -74,11 +69,7 @@ def test_the_token_goes_to_label_studio_only(
     ],
 )
 def test_no_trick_in_an_address_sends_the_token_elsewhere(
-    address: str,
-    new_pictures: Callable[..., Pictures],
-    label_studio: Any,
-    new_site: Callable[[], Any],
-    png: bytes,
+    address: str, new_pictures: NewPictures, label_studio: Site, new_site: NewSite, png: bytes
 ) -> None:
     # given a server that would hand out anything, and the loosest settings
     other = new_site()
@@ -96,10 +87,7 @@ def test_no_trick_in_an_address_sends_the_token_elsewhere(
 
 
 def test_messages_contain_no_secrets(
-    new_pictures: Callable[..., Pictures],
-    label_studio: Any,
-    new_site: Callable[[], Any],
-    token: str,
+    new_pictures: NewPictures, label_studio: Site, new_site: NewSite, token: str
 ) -> None:
     # given a storage that refuses a signed address, and hosts that are not there
     storage = new_site()
@@ -131,7 +119,7 @@ def test_messages_contain_no_secrets(
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_download_stops_at_the_limit(
-    announced: bool, new_pictures: Callable[..., Pictures], label_studio: Any
+    announced: bool, new_pictures: NewPictures, label_studio: Site
 ) -> None:
     # given a server that sends a gigabyte, and may say so before
     sent = []
@@ -158,7 +146,7 @@ def test_a_download_stops_at_the_limit(
 @pytest.mark.timed
 @pytest.mark.parametrize("part", ["headers", "body", "body without length", "silence"])
 def test_the_time_limit_covers_the_whole_download(
-    part: str, new_pictures: Callable[..., Pictures], label_studio: Any
+    part: str, new_pictures: NewPictures, label_studio: Site
 ) -> None:
     # given a server that sends a byte now and then, for seven seconds
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -183,9 +171,7 @@ def test_the_time_limit_covers_the_whole_download(
 
 
 @pytest.mark.timed
-def test_the_time_limit_covers_all_redirects(
-    new_pictures: Callable[..., Pictures], label_studio: Any
-) -> None:
+def test_the_time_limit_covers_all_redirects(new_pictures: NewPictures, label_studio: Site) -> None:
     # given hops that each are quick enough
     def answer(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.25)
@@ -205,7 +191,7 @@ def test_the_time_limit_covers_all_redirects(
 
 @pytest.mark.timed
 def test_the_time_limit_covers_a_dead_name_server(
-    new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
+    new_pictures: NewPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asleep = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **kw: asleep.wait(5) or [])
@@ -220,7 +206,7 @@ def test_the_time_limit_covers_a_dead_name_server(
 
 @pytest.mark.parametrize(("hops", "comes"), [(5, True), (6, False)])
 def test_five_redirects_and_no_more(
-    hops: int, comes: bool, pictures: Pictures, label_studio: Any, png: bytes
+    hops: int, comes: bool, pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     for hop in range(hops):
         label_studio.send_on(f"/{hop}", f"/{hop + 1}")
@@ -246,7 +232,7 @@ def test_five_redirects_and_no_more(
     ],
 )
 def test_the_status_of_a_host_is_reported(
-    status: int, words: str, pictures: Pictures, label_studio: Any
+    status: int, words: str, pictures: Pictures, label_studio: Site
 ) -> None:
     label_studio.give("/a.png", b"no", status)
 
@@ -259,7 +245,7 @@ def test_the_status_of_a_host_is_reported(
 
 @pytest.mark.parametrize("dead", ["401", "log-in page"])
 def test_an_invalid_token_is_reported_as_the_cause(
-    dead: str, pictures: Pictures, label_studio: Any, png: bytes
+    dead: str, pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     # given Label Studio as it treats strangers: in its API, and on its pages
     if dead == "401":
@@ -272,7 +258,7 @@ def test_an_invalid_token_is_reported_as_the_cause(
         pictures.read("/a.png", 1, 1)
 
 
-def test_an_unreachable_host_is_reported(new_pictures: Callable[..., Pictures]) -> None:
+def test_an_unreachable_host_is_reported(new_pictures: NewPictures) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
 
@@ -281,7 +267,7 @@ def test_an_unreachable_host_is_reported(new_pictures: Callable[..., Pictures]) 
 
 
 def test_a_broken_download_is_reported_and_not_cached(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

@@ -5,7 +5,6 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from backend.errors import PictureAddressError, PictureError, PictureFormatError
 from backend.images.loader import Pictures
 from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
+from tests.backend.images.conftest import NewPictures, Site
 
 UPLOAD = "/data/upload/3/1bbdc4ff-a.png"
 
 
 def test_an_upload_is_requested_at_the_address_of_buckets_first(
-    pictures: Pictures, label_studio: Any, png: bytes, token: str
+    pictures: Pictures, label_studio: Site, png: bytes, token: str
 ) -> None:
     label_studio.give("/storage-data/uploaded/", png)
 
@@ -39,7 +39,7 @@ def test_an_upload_is_requested_at_the_address_of_buckets_first(
 
 @pytest.mark.parametrize(("status", "body"), [(400, b"{}"), (403, b""), (404, b""), (200, b"")])
 def test_an_upload_on_label_studios_disk_is_found_by_its_own_address(
-    status: int, body: bytes, pictures: Pictures, label_studio: Any, png: bytes
+    status: int, body: bytes, pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     # given Label Studio as installed from PyPI: no bucket, or nginx where there is none
     label_studio.give("/storage-data/uploaded/", body, status)
@@ -61,7 +61,7 @@ def test_an_upload_on_label_studios_disk_is_found_by_its_own_address(
     "address", ["{url}/data/upload/3/a%20b.png", "data/upload/3/a b.png", "/data/upload/3/a b.png"]
 )
 def test_uploads_by_other_spellings(
-    address: str, pictures: Pictures, label_studio: Any, png: bytes
+    address: str, pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/storage-data/uploaded/", png)
 
@@ -72,7 +72,7 @@ def test_uploads_by_other_spellings(
 
 
 def test_label_studios_own_name_for_itself_is_recognised(
-    label_studio: Any, tmp_path: Path, png: bytes
+    label_studio: Site, tmp_path: Path, png: bytes
 ) -> None:
     # given a Label Studio that calls itself localhost:8080, which it is not for this backend
     settings = Settings(data=tmp_path, label_studio_url=label_studio.url)
@@ -88,7 +88,7 @@ def test_label_studios_own_name_for_itself_is_recognised(
 
 
 def test_a_label_studio_below_a_path(
-    label_studio: Any, new_pictures: Callable[..., Pictures], png: bytes
+    label_studio: Site, new_pictures: NewPictures, png: bytes
 ) -> None:
     pictures = new_pictures(label_studio_url=f"{label_studio.url}/studio/")
     label_studio.give("/studio/files/a.png", png)
@@ -103,7 +103,7 @@ def test_a_label_studio_below_a_path(
     "uri", ["s3://bucket/über/a b.png", "gs://b/a.png", "azure-blob://c/a.png"]
 )
 def test_cloud_storage_is_opened_by_label_studio_for_the_task(
-    uri: str, pictures: Pictures, label_studio: Any, png: bytes
+    uri: str, pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/tasks/7/presign/", png)
 
@@ -140,7 +140,7 @@ def test_damaged_inline_pictures(address: str, pictures: Pictures) -> None:
         pictures.read(address, 1, 1)
 
 
-def test_inline_pictures_have_the_size_limit_too(new_pictures: Callable[..., Pictures]) -> None:
+def test_inline_pictures_have_the_size_limit_too(new_pictures: NewPictures) -> None:
     address = "data:image/png;base64," + base64.b64encode(bytes(3000)).decode()
 
     with pytest.raises(PictureFormatError, match="larger"):
@@ -168,7 +168,7 @@ def test_inline_pictures_have_the_size_limit_too(new_pictures: Callable[..., Pic
     ],
 )
 def test_a_value_that_is_no_address_is_refused_with_a_sentence(
-    address: Any, pictures: Pictures, label_studio: Any
+    address: Any, pictures: Pictures, label_studio: Site
 ) -> None:
     with pytest.raises(PictureAddressError) as caught:
         pictures.read(address, 1, 1)
@@ -190,7 +190,7 @@ def test_an_address_in_label_studio_needs_its_url(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_downloaded_once_and_known_after_a_restart(
-    new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+    new_pictures: NewPictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/a.png", png)
     first = new_pictures()
@@ -208,7 +208,7 @@ def test_a_picture_is_downloaded_once_and_known_after_a_restart(
 
 @pytest.mark.timed
 def test_a_cached_key_takes_less_than_a_millisecond(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/storage-data/uploaded/", png)
     pictures.read(UPLOAD, 1, 1)
@@ -221,7 +221,7 @@ def test_a_cached_key_takes_less_than_a_millisecond(
 
 
 def test_a_picture_whose_entry_was_deleted_is_fetched_again(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/a.png", png)
     pictures.read("/a.png", 1, 1)
@@ -234,7 +234,7 @@ def test_a_picture_whose_entry_was_deleted_is_fetched_again(
 
 
 def test_a_picture_whose_file_was_evicted_is_fetched_again(
-    pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
+    pictures: Pictures, label_studio: Site, png: bytes, tmp_path: Path
 ) -> None:
     label_studio.give("/a.png", png)
     pictures.read("/a.png", 1, 1)
@@ -246,7 +246,7 @@ def test_a_picture_whose_file_was_evicted_is_fetched_again(
 
 
 def test_a_picture_that_cannot_be_decoded_is_not_cached(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/a.png", b"<html>please log in</html>")
     with pytest.raises(PictureFormatError):
@@ -258,7 +258,7 @@ def test_a_picture_that_cannot_be_decoded_is_not_cached(
 
 
 def test_a_full_disk_does_not_fail_clicks(
-    pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
+    pictures: Pictures, label_studio: Site, png: bytes, tmp_path: Path
 ) -> None:
     # given a cache folder that is gone and cannot come back
     root = tmp_path / "data" / "pictures"
@@ -272,7 +272,7 @@ def test_a_full_disk_does_not_fail_clicks(
 
 
 def test_concurrent_reads_share_one_download(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     # given a slow host, and eight annotators who open the task together
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -298,7 +298,7 @@ def test_concurrent_reads_share_one_download(
 
 
 def test_hosts_that_never_answer_leave_threads_to_other_pictures(
-    new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+    new_pictures: NewPictures, label_studio: Site, png: bytes
 ) -> None:
     # given two hosts that accept and never answer, and forty tasks with their pictures
     pictures = new_pictures(allow_private_addresses=True, picture_timeout_s=3)
@@ -330,7 +330,7 @@ def test_hosts_that_never_answer_leave_threads_to_other_pictures(
 
 
 def test_concurrent_reads_share_a_failure_but_not_the_next_try(
-    pictures: Pictures, label_studio: Any, png: bytes
+    pictures: Pictures, label_studio: Site, png: bytes
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.3)

@@ -4,7 +4,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from backend.errors import (
     PictureFetchError,
 )
 from backend.images.loader import Pictures
+from tests.backend.images.conftest import NewPictures, NewSite, Site
 
 real_getaddrinfo = socket.getaddrinfo
 
@@ -43,7 +43,7 @@ real_getaddrinfo = socket.getaddrinfo
     ],
 )
 def test_no_spelling_of_this_machine_is_connected_to(
-    host: str, pictures: Pictures, new_site: Callable[[], Any], png: bytes
+    host: str, pictures: Pictures, new_site: NewSite, png: bytes
 ) -> None:
     # given a server beside Label Studio
     site = new_site()
@@ -70,7 +70,7 @@ def test_private_networks_are_refused_with_advice(address: str, pictures: Pictur
 
 
 def test_a_redirect_into_a_private_network_is_refused(
-    pictures: Pictures, label_studio: Any, new_site: Callable[[], Any], png: bytes
+    pictures: Pictures, label_studio: Site, new_site: NewSite, png: bytes
 ) -> None:
     # given Label Studio itself, which is always allowed, that sends on to a private address
     inside = new_site()
@@ -89,7 +89,7 @@ def test_a_redirect_into_a_private_network_is_refused(
     "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"]
 )
 def test_a_link_local_address_cannot_be_announced_as_label_studio(
-    host: str, new_pictures: Callable[..., Pictures]
+    host: str, new_pictures: NewPictures
 ) -> None:
     # given a /setup that anyone may have sent
     pictures = new_pictures(label_studio_url=f"http://{host}")
@@ -102,7 +102,7 @@ def test_a_link_local_address_cannot_be_announced_as_label_studio(
 
 
 def test_a_redirect_to_another_kind_of_address_is_refused(
-    pictures: Pictures, label_studio: Any
+    pictures: Pictures, label_studio: Site
 ) -> None:
     label_studio.send_on("/api/picture", "file:///etc/passwd")
 
@@ -111,7 +111,7 @@ def test_a_redirect_to_another_kind_of_address_is_refused(
 
 
 def test_private_addresses_are_read_if_the_setting_allows_them(
-    new_pictures: Callable[..., Pictures], new_site: Callable[[], Any], png: bytes
+    new_pictures: NewPictures, new_site: NewSite, png: bytes
 ) -> None:
     site = new_site()
     site.give("/a.png", png)
@@ -122,7 +122,7 @@ def test_private_addresses_are_read_if_the_setting_allows_them(
 
 
 def test_a_name_that_resolves_to_a_private_address_is_refused(
-    pictures: Pictures, new_site: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, png: bytes
+    pictures: Pictures, new_site: NewSite, monkeypatch: pytest.MonkeyPatch, png: bytes
 ) -> None:
     # given a name server that leads a harmless name to this machine
     site = new_site()
@@ -138,10 +138,7 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
 
 
 def test_dns_rebinding_gains_nothing(
-    new_pictures: Callable[..., Pictures],
-    new_site: Callable[[], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    png: bytes,
+    new_pictures: NewPictures, new_site: NewSite, monkeypatch: pytest.MonkeyPatch, png: bytes
 ) -> None:
     # given a name server that says a public address first and this machine ever after
     site = new_site()
@@ -173,8 +170,8 @@ def test_dns_rebinding_gains_nothing(
 
 def test_proxies_of_the_environment_are_not_used(
     pictures: Pictures,
-    label_studio: Any,
-    new_site: Callable[[], Any],
+    label_studio: Site,
+    new_site: NewSite,
     monkeypatch: pytest.MonkeyPatch,
     png: bytes,
 ) -> None:
@@ -190,7 +187,7 @@ def test_proxies_of_the_environment_are_not_used(
 
 
 def test_https_checks_the_certificate_against_the_name_and_not_the_checked_address(
-    new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch, png: bytes
+    new_pictures: NewPictures, monkeypatch: pytest.MonkeyPatch, png: bytes
 ) -> None:
     # given an https server for pictures.example, which the name server leads to this machine
     certificate = str(Path(__file__).parent / "certificate.pem")

@@ -1,6 +1,5 @@
 """A real Label Studio: its uploads, its shared files, its two kinds of token."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from backend.demo.label_studio_server import label_studio as start_label_studio
 from backend.errors import PictureFetchError, TokenError
 from backend.images.loader import Pictures
 from backend.label_studio.client import LabelStudio
+from tests.backend.images.conftest import NewPictures
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="Cat"/></BrushLabels></View>"""
@@ -17,7 +17,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 
 @pytest.mark.slow
 def test_pictures_with_either_kind_of_token(
-    tmp_path: Path, new_pictures: Callable[..., Pictures], png: bytes
+    tmp_path: Path, new_pictures: NewPictures, png: bytes
 ) -> None:
     with start_label_studio(tmp_path / "studio") as server:
         # given a project with an uploaded picture, and one in a folder that Label Studio serves

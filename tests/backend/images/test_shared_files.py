@@ -1,15 +1,13 @@
 """Files that this machine shares with Label Studio: read from disk, and none outside the folder."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from backend.errors import PictureAddressError, PictureFetchError
-from backend.images.loader import Pictures
+from tests.backend.images.conftest import NewPictures, Site
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def shared(tmp_path: Path, png: bytes) -> Path:
 
 
 def test_a_shared_file_is_read_from_disk(
-    shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+    shared: Path, new_pictures: NewPictures, label_studio: Site
 ) -> None:
     pictures = new_pictures(local_files_root=shared)
 
@@ -39,7 +37,7 @@ def test_a_shared_file_is_read_from_disk(
 
 
 def test_a_shared_file_that_is_replaced_is_another_picture(
-    shared: Path, new_pictures: Callable[..., Pictures]
+    shared: Path, new_pictures: NewPictures
 ) -> None:
     pictures = new_pictures(local_files_root=shared)
     address = "/data/local-files/?d=sub%20dir/a.png"
@@ -67,7 +65,7 @@ def test_a_shared_file_that_is_replaced_is_another_picture(
     ],
 )
 def test_no_path_leads_out_of_the_shared_folder(
-    d: str, shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+    d: str, shared: Path, new_pictures: NewPictures, label_studio: Site
 ) -> None:
     with pytest.raises(PictureAddressError):
         new_pictures(local_files_root=shared).read(f"/data/local-files/?d={d}", 1, 1)
@@ -77,7 +75,7 @@ def test_no_path_leads_out_of_the_shared_folder(
 
 @pytest.mark.parametrize("d", ["link.png", "not-here.png", "sub%20dir"])
 def test_a_file_that_is_not_in_the_shared_folder_is_left_to_label_studio(
-    d: str, shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+    d: str, shared: Path, new_pictures: NewPictures, label_studio: Site, png: bytes
 ) -> None:
     label_studio.give("/data/local-files/", png)
 
@@ -86,7 +84,7 @@ def test_a_file_that_is_not_in_the_shared_folder_is_left_to_label_studio(
 
 
 def test_a_shared_pipe_does_not_block(
-    shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+    shared: Path, new_pictures: NewPictures, label_studio: Site
 ) -> None:
     os.mkfifo(shared / "pipe.png")
 

@@ -161,7 +161,8 @@ class Page:
 
     def draw(self, identity: str, mask: np.ndarray) -> None:
         """Brush or eraser on an accepted region."""
-        self.regions[identity] = _region(identity, self.regions[identity]["value"], mask)
+        labels = self.regions[identity]["value"]["brushlabels"]
+        self.regions[identity] = drawn_on(identity, mask, labels)
 
     def stroke(self, identity: str, *strokes: dict[str, Any]) -> None:
         """Brush or eraser, as a draft keeps it: beside the mask."""
@@ -174,9 +175,8 @@ class Page:
 
     def paint(self, identity: str, *strokes: dict[str, Any]) -> None:
         """A new region, painted from nothing."""
-        region = _region(identity, {"brushlabels": ["Cat"]}, np.zeros((HEIGHT, WIDTH), bool))
-        region["value"] = {"format": "rle", "brushlabels": ["Cat"]}
-        del region["score"]
+        value = {"format": "rle", "brushlabels": ["Cat"]}
+        region = drawn_on(identity, np.zeros((HEIGHT, WIDTH), bool), value=value, score=None)
         self.regions[identity] = region
         self.stroke(identity, *strokes)
 
@@ -303,19 +303,22 @@ def drawn(turn: Turn) -> np.ndarray:
     return mask if turn.target.edits is None else turn.target.edits.applied(mask)
 
 
-def _region(identity: str, value: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    labels = {k: v for k, v in value.items() if k == "brushlabels"}
+def drawn_on(
+    identity: str, mask: np.ndarray, labels: Sequence[str] = ("Cat",), **changes: Any
+) -> dict[str, Any]:
+    """A brush region as the page writes it."""
     return {
         "original_width": WIDTH,
         "original_height": HEIGHT,
         "image_rotation": 0,
-        "value": {"format": "rle", "rle": rle.encode(mask), **labels},
+        "value": {"format": "rle", "rle": rle.encode(mask), "brushlabels": list(labels)},
         "id": identity,
         "from_name": "brush",
         "to_name": "image",
         "type": "brushlabels",
         "origin": "manual",
         "score": 0.9,
+        **changes,
     }
 
 

@@ -9,19 +9,15 @@ from backend.db.models import EventRow
 from backend.interaction.request import read_box
 from backend.label_studio.config import parse_config
 from backend.label_studio.regions import parse_result
+from tests.backend.interaction.conftest import REFINE
 
-CONFIG = """<View>
-  <TextArea name="status" toName="image" editable="false" smart="false"/>
-  <Image name="image" value="$image"/>
-  <BrushLabels name="brush" toName="image"><Label value="Cat"/><Label value="Dog"/></BrushLabels>
-  <KeyPointLabels name="kp" toName="image" smart="true">
-    <Label value="Cat"/><Label value="Dog"/><Label value="+ last object"/>
-  </KeyPointLabels>
+CONFIG = REFINE.replace(
+    "</KeyPointLabels>",
+    """</KeyPointLabels>
   <RectangleLabels name="box" toName="image" smart="true">
     <Label value="Cat"/><Label value="Dog"/><Label value="+ last object"/>
-  </RectangleLabels>
-  <TextArea name="phrase" toName="image" maxSubmissions="1"/>
-</View>"""
+  </RectangleLabels>""",
+)
 _numbers = itertools.count(1)
 
 

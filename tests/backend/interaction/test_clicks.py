@@ -248,10 +248,10 @@ def test_a_sign_the_page_has_lost_is_taken_from_the_log(open_page):
 
 def test_a_sign_in_another_annotators_log_says_nothing(open_page):
     ann, bob = open_page(user="ann@example.com"), open_page(user="bob@example.com")
-    ann.click(20, negative=True)
-    ann.work()
-    ann.click(30)
+    ann.save_draft()
     bob.save_draft()
+    ann.click(20, negative=True)
+    ann.click(30)
     bob.points = {name: {**point, "is_positive": None} for name, point in ann.points.items()}
     assert signs(bob.send_points()) == [True, True]
 

@@ -20,12 +20,12 @@ from model.predictor import Embedding, Instances, Predictor
 from model.tokenizer import Tokens
 
 
-def body(page: Any, tasks: list[dict[str, Any]], config: str = "") -> dict[str, Any]:
+def body(page: Any, tasks: list[Any], config: str = "") -> dict[str, Any]:
     return {**page.request(None, config=config or page.tried_config), "tasks": tasks}
 
 
 def test_the_phrase_of_the_tasks_data_makes_the_mask(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preannotate, "LEAST_CONFIDENCE", 0.0)
     for task in tasks:
@@ -46,11 +46,7 @@ def test_the_phrase_of_the_tasks_data_makes_the_mask(
 
 @pytest.mark.parametrize("phrase", ["cats", "Cat", ""])
 def test_each_object_of_a_plural_or_a_label_is_a_region(
-    service: Service,
-    page: Any,
-    tasks: list[dict[str, Any]],
-    two_cats: None,
-    phrase: str,
+    service: Service, page: Any, tasks: list[Any], two_cats: None, phrase: str
 ) -> None:
     for task in tasks:
         task["data"]["phrase"] = phrase
@@ -74,7 +70,7 @@ def test_each_object_of_a_plural_or_a_label_is_a_region(
 
 
 def test_a_phrase_that_finds_nothing_sure_draws_nothing(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preannotate, "LEAST_CONFIDENCE", 1.1)
     tasks[0]["data"]["phrase"] = "the dog on the bench"
@@ -91,7 +87,7 @@ def test_a_label_is_asked_of_the_version_that_serves_it(
     service: Service,
     predictor: Predictor,
     page: Any,
-    tasks: list[dict[str, Any]],
+    tasks: list[Any],
     two_cats: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,7 +118,7 @@ def test_a_label_is_asked_of_the_version_that_serves_it(
 
 
 def test_an_unsure_label_gives_no_mask_but_its_score(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 1.1)
 
@@ -135,7 +131,7 @@ def test_no_masks_from_label_names_where_the_setting_says_so(
     settings: Settings,
     open_service: Callable[[Settings], Service],
     page: Any,
-    tasks: list[dict[str, Any]],
+    tasks: list[Any],
     two_cats: None,
 ) -> None:
     service = open_service(settings.model_copy(update={"label_masks": "never"}))
@@ -147,7 +143,7 @@ def test_no_masks_from_label_names_where_the_setting_says_so(
 
 
 def test_a_picture_without_objects_is_as_sure_as_its_names_and_answered_once(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given names that find nothing, one of them surely
     def nothing(_: object, __: Embedding, phrases: Sequence[str], ___: float) -> Any:
@@ -166,7 +162,7 @@ def test_a_single_task_is_prefilled_only_where_the_setting_says_so(
     settings: Settings,
     open_service: Callable[[Settings], Service],
     page: Any,
-    tasks: list[dict[str, Any]],
+    tasks: list[Any],
     two_cats: None,
 ) -> None:
     opened = open_service(settings).predict(body(page, tasks[:1]))["results"]
@@ -197,7 +193,7 @@ def test_a_broken_picture_costs_the_others_nothing(
 
 
 def test_a_task_that_lacks_one_of_two_pictures_is_predicted(
-    service: Service, page: Any, tasks: list[dict[str, Any]], two_cats: None
+    service: Service, page: Any, tasks: list[Any], two_cats: None
 ) -> None:
     both = """<View><Image name="a" value="$image"/><Image name="b" value="$other"/>
       <BrushLabels name="ma" toName="a"><Label value="Cat"/></BrushLabels>
@@ -210,7 +206,7 @@ def test_a_task_that_lacks_one_of_two_pictures_is_predicted(
 
 
 def test_a_document_with_too_many_pages_costs_the_others_nothing(
-    service: Service, page: Any, tasks: list[dict[str, Any]], two_cats: None
+    service: Service, page: Any, tasks: list[Any], two_cats: None
 ) -> None:
     labels = "".join(f'<Label value="{word}"/>' for word in ("Cat", *range(100)))
     pages = f"""<View><Repeater on="$pages">
@@ -227,7 +223,7 @@ def test_a_document_with_too_many_pages_costs_the_others_nothing(
 
 
 def test_what_cannot_be_reached_in_time_has_no_answer_yet(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preannotate, "_BUDGET_S", -1.0)
 
@@ -237,7 +233,7 @@ def test_what_cannot_be_reached_in_time_has_no_answer_yet(
 
 
 def test_a_download_that_hangs_does_not_hold_up_the_answers(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given
     goes_on = threading.Event()
@@ -263,7 +259,7 @@ def test_a_download_that_hangs_does_not_hold_up_the_answers(
 def test_a_thousand_tasks_in_one_request_are_all_answered_in_their_order(
     service: Service,
     page: Any,
-    tasks: list[dict[str, Any]],
+    tasks: list[Any],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -285,7 +281,7 @@ def test_a_thousand_tasks_in_one_request_are_all_answered_in_their_order(
 
 
 def test_a_batch_is_shown_while_it_runs(
-    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given what the server reports of itself after each task
     shown: list[dict[str, str]] = []
@@ -314,7 +310,7 @@ def test_a_batch_is_shown_while_it_runs(
 def test_label_names_that_are_not_looked_for_are_in_the_log(
     service: Service,
     page: Any,
-    tasks: list[dict[str, Any]],
+    tasks: list[Any],
     caplog: pytest.LogCaptureFixture,
     names: list[str],
     said: list[str],
@@ -332,7 +328,7 @@ def test_label_names_that_are_not_looked_for_are_in_the_log(
 
 
 def test_a_task_whose_picture_is_away_for_now_is_asked_for_again(
-    service: Service, page: Any, tasks: list[dict[str, Any]]
+    service: Service, page: Any, tasks: list[Any]
 ) -> None:
     # given a task whose picture's host does not answer
     tasks[1]["data"]["image"] = "http://127.0.0.1:9/a.png"
@@ -345,7 +341,7 @@ def test_a_task_whose_picture_is_away_for_now_is_asked_for_again(
 
 
 def test_a_batch_leaves_no_trace_in_the_memory(
-    service: Service, page: Any, tasks: list[dict[str, Any]]
+    service: Service, page: Any, tasks: list[Any]
 ) -> None:
     tasks[0]["data"]["phrase"] = "cat"
     service.predict(body(page, tasks))

@@ -17,7 +17,7 @@ from backend.label_studio.config import parse_config
 from backend.settings import Settings
 from model.crop import Box
 from model.instances import Instance
-from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page
+from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn_on
 
 # Columns of three cats, from left to right, in percent of the width: 10 to 20, 40 to 50, 70 to 80.
 CATS = [(0.1, 0.9), (0.4, 0.8), (0.7, 0.7)]
@@ -263,15 +263,7 @@ def test_what_is_labeled_on_another_image_is_suggested(controls: tuple[str, str]
     )
     config = parse_config(f"<View>{images}{drawing}</View>")
     cats = [cat(left, confidence) for left, confidence in CATS]
-    region = {
-        "id": "a",
-        "from_name": controls[0],
-        "to_name": "first",
-        "type": "brushlabels",
-        "original_width": WIDTH,
-        "original_height": HEIGHT,
-        "value": {"rle": rle.encode(cats[0].mask()), "format": "rle", "brushlabels": ["Cat"]},
-    }
+    region = drawn_on("a", cats[0].mask(), from_name=controls[0], to_name="first")
     draft = {"id": 1, "user": "ann", "updated_at": "2026-11-22T12:00:00Z", "result": [region]}
     saved = read_saved([draft], [], config)
     # when
@@ -318,18 +310,8 @@ def test_a_click_inside_a_predicted_region_refines_that_region(
     # given the regions of a batch prediction, which the page copied
     page = accepting_page
     for number, (left, confidence) in enumerate(CATS):
-        mask = cat(left, confidence).mask()
-        page.regions[f"predicted{number}"] = {
-            "original_width": WIDTH,
-            "original_height": HEIGHT,
-            "image_rotation": 0,
-            "value": {"format": "rle", "rle": rle.encode(mask), "brushlabels": ["Cat"]},
-            "id": f"predicted{number}",
-            "from_name": "brush",
-            "to_name": "image",
-            "type": "brushlabels",
-            "origin": "prediction",
-        }
+        name, mask = f"predicted{number}", cat(left, confidence).mask()
+        page.regions[name] = drawn_on(name, mask, origin="prediction")
     page.work()
 
     # when

@@ -12,8 +12,7 @@ from backend.db.models import SampleRow
 from backend.interaction.store import InteractionStore
 from backend.samples.ingest import SampleStore
 from backend.settings import Settings
-from tests.backend.interaction.conftest import REFINE, Clock, Page
-from tests.backend.interaction.conftest import _region as drawn_on
+from tests.backend.interaction.conftest import REFINE, Clock, Page, drawn_on
 from tests.backend.samples.studio import settle, square
 
 POSITIVE, NEGATIVE = True, False
@@ -115,7 +114,7 @@ def test_a_region_drawn_by_hand_has_none(
 ) -> None:
     page_of_ann.click(20)
     page_of_ann.regions = {
-        "by-hand": drawn_on("by-hand", {"brushlabels": ["Dog"]}, square(3, 3)),
+        "by-hand": drawn_on("by-hand", square(3, 3), ["Dog"]),
     }
     settle(store, submitted(page_of_ann))
 

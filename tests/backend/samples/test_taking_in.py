@@ -139,9 +139,7 @@ def test_the_webhook_itself_does_no_work(
         assert connection.execute(text("SELECT count(*) FROM deliveries")).scalar() == 1
 
 
-def test_the_worker_reconciles_and_checks_pictures_by_schedule(
-    settings: Settings,
-) -> None:
+def test_the_worker_reconciles_and_checks_pictures_by_schedule(settings: Settings) -> None:
     app = celery_app.build(settings)
 
     assert {celery_app.RECONCILE, celery_app.CHECK_PICTURES} <= set(app.tasks)
@@ -196,12 +194,7 @@ def test_the_command_says_where_there_is_nothing(service: Service, settings: Set
 
 
 def test_the_command_counts_and_exports(
-    service: Service,
-    tasks: Tasks,
-    settings: Settings,
-    page: Any,
-    picture_host: Any,
-    tmp_path: Path,
+    service: Service, tasks: Tasks, settings: Settings, page: Any, picture_host: Any, tmp_path: Path
 ) -> None:
     # given
     picture_host.add("/data/upload/6/a.png")
