@@ -13,18 +13,26 @@ IRREGULAR = {
     "cacti": "cactus",
     "calves": "calf",
     "children": "child",
+    "dwarves": "dwarf",
+    "elves": "elf",
     "feet": "foot",
     "fungi": "fungus",
     "geese": "goose",
+    "halves": "half",
+    "hooves": "hoof",
     "knives": "knife",
     "leaves": "leaf",
+    "loaves": "loaf",
     "men": "man",
     "mice": "mouse",
     "nuclei": "nucleus",
     "oxen": "ox",
     "people": "person",
+    "scarves": "scarf",
     "shelves": "shelf",
     "teeth": "tooth",
+    "thieves": "thief",
+    "wives": "wife",
     "wolves": "wolf",
     "women": "woman",
 }
@@ -32,8 +40,9 @@ IRREGULAR = {
 LEARNED_PLURALS = frozenset(
     re.findall(
         "[a-z]+",
-        "algae alveoli antennae axes bacteria crystallites follicles hyphae larvae mitochondria "
-        "nucleoli ova pupae radii schemata spermatozoa stamina stomata strata vertebrae villi",
+        "algae alveoli antennae axes bacilli bacteria bronchi cilia cocci crystallites emboli "
+        "flagella foci follicles ganglia hyphae larvae lice loci mitochondria nucleoli octopi ova "
+        "pupae radii schemata spermatozoa stamina stimuli stomata strata thrombi vertebrae villi",
     )
 )
 PLURALS = {singular: plural for plural, singular in IRREGULAR.items()}
@@ -53,8 +62,9 @@ FUNCTION_WORDS = frozenset(
 ONE_THING = frozenset(
     re.findall(
         "[a-z]+",
-        "accessories boxers clothes flats glasses goods headphones heels jeans leggings loafers "
-        "news pants pliers pumps scissors shades shorts slacks stairs sunglasses tights trousers "
+        "accessories binoculars boxers clothes dungarees eyeglasses flats glasses goggles goods "
+        "headphones heels jeans leggings loafers news overalls pajamas pants pliers pumps pyjamas "
+        "scissors shades shorts slacks spectacles stairs sunglasses tights tongs trousers tweezers "
         "wedges woods",
     )
 )
@@ -64,9 +74,35 @@ WITH_E = ("ches", "shes", "sses", "xes", "zes", "buses", "gases", "lenses")
 ENDING_IN_S = frozenset(
     re.findall(
         "[a-z]+",
-        "alias always atlas bias canvas christmas series species gas lens pancreas pampas",
+        "alias always asbestos atlas bias canvas christmas crossroads gas headquarters iris lens "
+        "pampas pancreas rhinoceros series species thermos",
     )
 )
+# Singular words in "ie": "cookies" -> "cookie", but "cherries" -> "cherry".
+ENDING_IN_IE = frozenset(
+    re.findall(
+        "[a-z]+",
+        "birdie brownie calorie collie cookie doggie genie goalie hoodie kiddie magpie movie pixie "
+        "rookie selfie smoothie walkie zombie",
+    )
+)
+ENDING_IN_OE = ("shoe", "canoe", "oboe", "aloe", "tiptoe", "mistletoe")
+# Words in "use" that are not such as "virus" -> "viruses".
+ENDING_IN_USE = ("ouse", "ause", "excuse")
+# Endings of plurals, and those of singulars that are less likely than what `singular` says.
+_OTHER_SINGULARS = {
+    "ies": ("ie",),
+    "ves": ("f", "fe"),
+    "oes": ("oe",),
+    "uses": ("use",),
+    "ses": ("sis",),
+    "xes": ("xis",),
+    "ices": ("ex", "ix"),
+    "ae": ("a",),
+    "ata": ("a",),
+    "a": ("um", "on"),
+    "i": ("us",),
+}
 # Words that always ask for more than one thing.
 ALL_WORDS = frozenset(
     re.findall(
@@ -85,16 +121,16 @@ ONE_WORDS = frozenset(["a", "an", "one", "this", "that", "another"])
 COLLECTIVES = frozenset(
     re.findall(
         "[a-z]+",
-        "row rows column columns group groups pair pairs set line cluster bunch pile rest most lot "
-        "lots couple number crowd herd flock handful",
+        "row rows column columns group groups pair pairs set line cluster bunch pile stack rest "
+        "most lot lots plenty couple number crowd herd flock handful",
     )
 )
-SIDES = frozenset(["left", "right", "top", "bottom", "middle", "here", "there"])
+SIDES = frozenset(["left", "right", "top", "bottom", "middle", "here", "there", "up", "down"])
 # What follows these says where the thing is or what it has, not what it is.
 AFTER_NOUN = frozenset(
     re.findall(
         "[a-z]+",
-        "above against around at behind below beside between by from holding in inside near next "
+        "above against around at behind below beside between but by except from holding in inside near next "
         "nearest not of on outside over that to touching under wearing which who with without",
     )
 )
@@ -115,7 +151,8 @@ def singulars(word: str) -> Iterator[str]:
             yield word.removesuffix(plural) + one
     if len(word) > 4 and word.endswith("ies"):
         yield word[:-3] + "y"
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+    short = len(word) == 3 and not set(word) & set("aeiou")  # "tvs"
+    if (len(word) > 3 or short) and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         yield word[:-1]
         if word.endswith("es"):
             yield word[:-2]
@@ -146,9 +183,26 @@ def singular(word: str) -> str:
         return word
     if word.removesuffix("es") in ENDING_IN_S:
         return word.removesuffix("es")
-    if len(word) > 4 and word.endswith(WITH_E):
+    if word[:-1] in ENDING_IN_IE:
+        return word[:-1]
+    us = len(word) > 6 and word.endswith("uses") and not word[:-1].endswith(ENDING_IN_USE)
+    o = len(word) > 5 and word.endswith("oes") and not word[:-1].endswith(ENDING_IN_OE)
+    if us or o or (len(word) > 4 and word.endswith(WITH_E)):
         return word[:-2]
     return next(singulars(word), word)
+
+
+def singular_forms(word: str) -> tuple[str, ...]:
+    """All words that a word in lower case may be the plural of, the likeliest first: also learned
+    ones, as "metastases" and "vertebrae"."""
+    forms = [singular(word)]
+    if word in ONE_THING:  # "glasses", but of wine
+        forms += [word[:-2] if word.endswith(WITH_E) else word.removesuffix("s")]
+    elif forms[0] not in ENDING_IN_S:
+        for ending, others in _OTHER_SINGULARS.items():
+            if word.endswith(ending) and word != ending:
+                forms += [word.removesuffix(ending) + other for other in others]
+    return tuple(dict.fromkeys(forms))
 
 
 def is_plural(words: Sequence[str]) -> bool:

@@ -7,15 +7,19 @@ label's characters in a row are, and Korean words may have particles. The rest i
 
 import re
 import unicodedata
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
 from backend.label_studio.controls import BrushControl, Label, normal_form
 from model.spelling import HANGUL, UNSPACED, plural, stems, words_of
-from model.word_forms import singular
+from model.word_forms import singular, singular_forms
 
-# Each group means the same class wherever a project has only one of its words as a label.
+# The words of a group mean the label that is one of them: where several are, the first word's, or
+# none. Of groups that share a word, the first with a label counts: a girl is a child before a woman.
 _SAME = (
+    ("child", "kid", "toddler", "boy", "girl"),
+    ("man", "guy", "gentleman", "boy"),
+    ("woman", "lady", "girl"),
     ("person", "man", "woman", "boy", "girl", "kid", "child", "guy", "lady", "human", "pedestrian"),
     ("cat", "kitten", "kitty"),
     ("dog", "puppy", "hound"),
@@ -54,18 +58,19 @@ def labels_named(
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
     words = _parts(_CAMEL.sub(" ", normal_form(phrase[:_LONGEST_PHRASE])))
     possessive = [word.endswith("'s") for word in words]
-    said = [singular(word.removesuffix("'s")) for word in words]
+    forms = [singular_forms(word.removesuffix("'s")) for word in words]
+    said = [one for one, *_ in forms]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    own = frozenset(tuple(_split(label.text)) for _, label in labels)
+    others = _other_words({"".join(_split(label.text)) for _, label in labels})
     names: dict[str, list[tuple[int, bool, int]]] = {}  # label, whether its own, number of words
     for order, (_, label) in enumerate(labels):
-        for exact, name in _names(label, own):
+        for exact, name in _names(label, others):
             names.setdefault("".join(name), []).append((order, exact, len(name)))
     best: dict[int, tuple[bool, bool, int, bool, int]] = {}
-    for at, last, wanted, ending in _said(said, names):
+    for at, last, wanted, ending, likely in _said(forms, names):
         owner = possessive[last] or ending.endswith("의")
         for order, exact, length in names[wanted]:
-            rank = (at >= turn, owner, -length, not exact, at)
+            rank = (at >= turn, owner, -length, not (exact and likely), at)
             best[order] = min(best.get(order, rank), rank)
     return tuple(labels[order] for order in sorted(best, key=lambda order: (best[order], order)))
 
@@ -81,23 +86,26 @@ def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> b
     )
 
 
-def _said(said: Sequence[str], names: Container[str]) -> Iterator[tuple[int, int, str, str]]:
-    """Where names are said: the numbers of their first and last word, the name, and its Korean
-    particles."""
-    for at, word in enumerate(said):
+def _said(
+    forms: Sequence[Sequence[str]], names: Container[str]
+) -> Iterator[tuple[int, int, str, str, bool]]:
+    """Where names are said: the numbers of their first and last word, the name, its Korean
+    particles, and whether this is likely. forms: of each word, what it may be the plural of."""
+    for at, (word, *_) in enumerate(forms):
         # The head of a compound comes last: a red-cat is a cat.
         for stem, ending in stems(word) if HANGUL.search(word) else ():
             for start in range(max(1, len(stem) - _LONGEST_NAME), len(stem) - 1):
                 if stem[start:] in names and HANGUL.search(stem, start):
-                    yield at, at, stem[start:], ending
+                    yield at, at, stem[start:], ending, True
         joined = ""
-        for last in range(at, len(said)):
-            joined += said[last]
-            if len(joined) > _LONGEST_NAME:
+        for last in range(at, len(forms)):
+            if len(joined) + len(forms[last][0]) > _LONGEST_NAME:
                 break
-            for stem, ending in stems(joined):
-                if stem in names:
-                    yield at, last, stem, ending
+            for form in forms[last]:
+                for stem, ending in stems(joined + form):
+                    if stem in names:
+                        yield at, last, stem, ending, form is forms[last][0]
+            joined += forms[last][0]
 
 
 def _parts(text: str) -> list[str]:
@@ -124,15 +132,26 @@ def _characters(word: str) -> list[str]:
     return parts
 
 
-def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool, list[str]]]:
-    """How a label can be said: (its own words?, the words). others: what the labels are called."""
-    own = [_split(text) for text in (label.text, label.alias) if text]
-    names = [(True, words) for words in own if words]
+def _names(label: Label, others: Mapping[str, Sequence[str]]) -> list[tuple[bool, list[str]]]:
+    """How a label can be said: (its own words?, the words). others: see :func:`_other_words`."""
+    own = [words for text in (label.text, label.alias) if (words := _split(text))]
+    names = [(True, words) for words in own]
     for words in own:
-        for group in _SAME if len(words) == 1 else ():
-            if words[0] in group:
-                names += [(False, [w]) for w in group if w != words[0] and (w,) not in others]
+        names += [(False, [*words[:-1], form]) for form in singular_forms(words[-1])[1:]]
+        names += [(False, [word]) for word in others.get(words[0], ()) if len(words) == 1]
     return names
+
+
+def _other_words(labels: Set[str]) -> dict[str, list[str]]:
+    """Common other words for the labels of one word."""
+    others: dict[str, list[str]] = {}
+    taken = set(labels)
+    for group in _SAME:
+        meant = [word for word in group if word in labels]
+        if len(meant) == 1 or group[0] in meant:
+            others.setdefault(meant[0], []).extend(word for word in group if word not in taken)
+            taken.update(group)
+    return others
 
 
 @lru_cache(maxsize=20_000)

@@ -15,6 +15,7 @@ from model.word_forms import as_singular, is_plural, singular
         *("red ones", "top row of windows", "a pair of shoes", "all of the cells", "dogs left"),
         *("dogs sitting on the grass", "cells without a nucleus", "the dog's ears"),
         *("a lot of dogs", "a dozen cups", "a number of red cells", "a herd of cows"),
+        *("tvs", "cilia", "dogs lying down", "cups but not the red one", "a stack of plates"),
     ],
 )
 def test_phrases_about_several_things(phrase: str) -> None:
@@ -27,7 +28,7 @@ def test_phrases_about_several_things(phrase: str) -> None:
         *("cup", "the nucleus", "a cup", "one of the cups", "the dog between two cups", "bus"),
         *("cup in the boxes", "glasses", "jeans", "grass", "lens", "woman with sunglasses"),
         *("third window from the left", "dog sitting on the stairs", "the dogs' ear", "1 cup"),
-        *("sheep", "", "none"),
+        *("sheep", "", "none", "goggles", "rhinoceros"),
     ],
 )
 def test_phrases_about_one_thing(phrase: str) -> None:
@@ -56,6 +57,11 @@ def test_what_a_phrase_says_about_one_of_them(phrase: str, about_one: str) -> No
         ("dishes", "dish"),
         ("houses", "house"),
         ("bus", "bus"),
+        ("viruses", "virus"),
+        ("potatoes", "potato"),
+        ("shoes", "shoe"),
+        ("cookies", "cookie"),
+        ("scarves", "scarf"),
         ("canvases", "canvas"),
     ],
 )

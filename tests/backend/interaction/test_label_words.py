@@ -41,6 +41,42 @@ def test_words_of_a_label_in_a_phrase(
 
 
 @pytest.mark.parametrize(
+    ("phrase", "name"),
+    [
+        ("potatoes", "Potato"),
+        ("cookies", "Cookie"),
+        ("the viruses", "Virus"),
+        ("vertebrae", "Vertebra"),
+        ("metastases", "Metastasis"),
+        ("mitochondria", "Mitochondrion"),
+        ("vertebra", "Vertebrae"),
+        ("glasses", "Glass"),
+        ("TVs", "TV"),
+    ],
+)
+def test_plurals_of_a_label(phrase: str, name: str) -> None:
+    assert named(phrase, "Cat", name) == [name]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names", "expected"),
+    [
+        ("the boy", ("Woman", "Man", "Child"), ["Child"]),
+        ("the boy", ("Woman", "Man"), ["Man"]),
+        ("a guy", ("Woman", "Man"), ["Man"]),
+        ("a guy", ("Person", "Woman"), ["Person"]),
+        ("a human", ("Woman", "Man"), []),
+        ("glasses", ("Glass", "Glasses"), ["Glasses", "Glass"]),
+        ("the medium cup", ("Media", "Cup"), ["Cup", "Media"]),
+    ],
+)
+def test_another_word_for_several_labels(
+    phrase: str, names: tuple[str, ...], expected: list[str]
+) -> None:
+    assert named(phrase, *names) == expected
+
+
+@pytest.mark.parametrize(
     ("phrase", "names", "expected"),
     [
         ("红色的猫", ("狗", "猫"), ["猫"]),
