@@ -130,8 +130,9 @@ SIDES = frozenset(["left", "right", "top", "bottom", "middle", "here", "there", 
 AFTER_NOUN = frozenset(
     re.findall(
         "[a-z]+",
-        "above against around at behind below beside between but by except from holding in inside near next "
-        "nearest not of on outside over that to touching under wearing which who with without",
+        "above against around at behind below beside between but by except from holding in inside "
+        "near next nearest not of on outside over that to touching under wearing which who with "
+        "without",
     )
 )
 

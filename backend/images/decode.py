@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import Blend, PngImageFile
 
 from backend.errors import PictureAwayError, PictureFormatError
@@ -80,7 +81,20 @@ class MemoryBudget:
 
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
-_FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM"]
+_FORMATS = [
+    "JPEG",
+    "MPO",
+    "PNG",
+    "GIF",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "AVIF",
+    "ICO",
+    "JPEG2000",
+    "PPM",
+]
 _ORDINARY = frozenset({"JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB"})
 # For what a file that ends early lacks, by mode.
 _GREY: dict[str, int | tuple[int, ...]] = {
@@ -89,6 +103,7 @@ _GREY: dict[str, int | tuple[int, ...]] = {
     "RGBA": (128, 128, 128, 255),
 }
 _LEAST_APP = 11  # bytes that Pillow reads of the blocks of JFIF and Adobe
+_LEAST_SPARE = 1_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BLOCKS = frozenset(b"IHDR PLTE tRNS IDAT eXIf acTL fcTL fdAT IEND".split())
 # For the whole process: what is missing at a file's end, or too large beside the picture, is no
@@ -165,7 +180,18 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
             image.im, image.blend_op = Image.new(image.mode, image.size).im, Blend.OP_SOURCE
             image.load()
         upright = image if transpose is None else image.transpose(transpose)
-        return as_rgb(upright, image.format)
+        array = as_rgb(upright, image.format)
+        if isinstance(image, GifImageFile) and image.dispose_extent:
+            _clear_around(array, image.dispose_extent)
+        return array
+
+
+def _clear_around(array: NDArray[np.uint8], box: tuple[int, int, int, int]) -> None:
+    """Make white what is outside of a box: left, top, right, bottom. A frame that is smaller than
+    its GIF leaves the page's white around it."""
+    left, top, right, bottom = box
+    for outside in array[:top], array[bottom:], array[:, :left], array[:, right:]:
+        outside[:] = 255
 
 
 def _whole_blocks(content: bytes) -> bytes:
@@ -235,6 +261,8 @@ def _without_side_blocks(content: bytes) -> bytes:
     broken colour profile or text, which browsers skip."""
     if content.startswith(b"\xff\xd8") and (first := first_scan(content)) is not None:
         return content[:2] + b"".join(_jpeg_blocks(content, first)) + content[first:]
+    if content.startswith(b"RIFF"):
+        return _with_spare_bytes(content)
     if not content.startswith(_PNG):
         return content
     kept, at = [_PNG], len(_PNG)
@@ -244,6 +272,22 @@ def _without_side_blocks(content: bytes) -> bytes:
             kept.append(content[at:end])
         at = end
     return b"".join(kept)
+
+
+def _with_spare_bytes(content: bytes) -> bytes:
+    """A WebP with zeros behind its pixels' code: damage in the code may ask for more than there is,
+    where browsers show what is above, and the decoder refuses the whole file."""
+    at = 12
+    while content[at : at + 4] not in (b"VP8 ", b""):
+        at += 8 + int.from_bytes(content[at + 4 : at + 8], "little")
+        at += at % 2
+    size = int.from_bytes(content[at + 4 : at + 8], "little")
+    end, spare = at + 8 + size, size + size % 2 + _LEAST_SPARE
+    if not size or end > len(content):
+        return content
+    whole = (int.from_bytes(content[4:8], "little") + spare).to_bytes(4, "little")
+    code = (size + spare).to_bytes(4, "little") + content[at + 8 : end] + bytes(spare)
+    return content[:4] + whole + content[8 : at + 4] + code + content[end:]
 
 
 def _jpeg_blocks(content: bytes, first: int) -> Iterator[bytes]:

@@ -11,8 +11,16 @@ from backend.interaction.label_words import asks_for_all, labels_named
 from backend.interaction.mask_history import ManualEdits, MaskHistory, TaskMasks, digest
 from backend.interaction.objects import Click, Event, Target, TaskObjects
 from backend.interaction.page_changes import follow_page
-from backend.interaction.request import Interaction, PhraseSource, Prompts, Suggestion, Turn
+from backend.interaction.request import (
+    Interaction,
+    PhraseSource,
+    Prompts,
+    Saved,
+    Suggestion,
+    Turn,
+)
 from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
+from backend.label_studio.regions import Region
 from backend.label_studio.rle import PackedMask
 from backend.registry.champions import STICKY_FOR
 from backend.settings import Settings
@@ -82,6 +90,14 @@ class Assignment:
     @property
     def now(self) -> datetime:
         return self.ask.received_at
+
+    def _masks_of(self, saved: Saved) -> Iterator[tuple[Region, BrushControl]]:
+        """The masks on this image that a draft or an annotation shows, the newest first."""
+        for region in reversed(list(saved.regions.values())):
+            brush = self.image.brush(region.control)
+            here = self.image.shows(region.control, region.image)
+            if brush is not None and here and region.complete:
+                yield region, brush
 
     def _held_phrase(self, brush: BrushControl, label: str) -> tuple[str, str]:
         """The typed phrase (id, text) that a new object begins with: none, but by setting."""

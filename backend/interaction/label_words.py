@@ -15,7 +15,7 @@ from model.spelling import HANGUL, UNSPACED, plural, stems, words_of
 from model.word_forms import singular, singular_forms
 
 # The words of a group mean the label that is one of them: where several are, the first word's, or
-# none. Of groups that share a word, the first with a label counts: a girl is a child before a woman.
+# none. Of groups that share a word, the first with a label counts: a girl is a child first.
 _SAME = (
     ("child", "kid", "toddler", "boy", "girl"),
     ("man", "guy", "gentleman", "boy"),

@@ -207,6 +207,8 @@ class Turn:
 
 def _why_ignored(region: Region, image: ImageControls | None) -> str:
     """What to tell the annotator of a region that was left out; '' for masks and ghosts."""
+    if image is None and region.type == "textarea":
+        return "This text stays as you wrote it: the model does not read it"
     if image is None:
         return "This backend does not know that tool; use clicks, a box or the phrase"
     if region.control == image.phrase:

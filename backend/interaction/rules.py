@@ -4,12 +4,13 @@ Nothing here touches the database. One rule needs the model ("would this click's
 last object?"), which is asked through ``touches``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from backend.interaction.assignment import Assignment, Class, Named, among
 from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.label_words import asks_for_all, labels_named
 from backend.interaction.objects import Click, Event, Target
+from backend.interaction.page_changes import page_masks
 from backend.interaction.request import Saved, Turn, latest
 from backend.label_studio.controls import BrushControl
 from backend.label_studio.regions import Region, saved_masks
@@ -20,6 +21,7 @@ _MAX_CLICKS = 500
 
 NO_OBJECT_TO_REMOVE_FROM = "There is no object yet to remove a part from: click on one first"
 PHRASE_REMOVED = "The phrase was removed"
+UNREADABLE = "The mask of the last object cannot be read, so it is left as it is"
 NO_LAST_OBJECT = "There is no last object to refine: choose a label and click on one first"
 
 
@@ -161,10 +163,10 @@ class Rules(Assignment):
         """The last object, or the last one of a class, for clicks that refine; ``missing`` is said
         where there is none."""
         last = self._painted_after(here, of_class) if here else self._adopt(of_class)
-        if last is None:
-            self.notes.append(missing)
-        else:
+        if last is not None:
             self._say_which(last, clicks)
+        elif UNREADABLE not in self.notes:
+            self.notes.append(missing)
         return last
 
     def _say_which(self, target: Target, clicks: tuple[Click, ...]) -> None:
@@ -207,7 +209,9 @@ class Rules(Assignment):
                 return self._adopted(newest, *predicted[region.id])
         return None
 
-    def _painted_after(self, known: list[Target], of_class: tuple[str, str] | None) -> Target:
+    def _painted_after(
+        self, known: list[Target], of_class: tuple[str, str] | None
+    ) -> Target | None:
         """The newest of the known objects; or a region that the annotator painted after it."""
         newest = known[0]
         shown = self.drafts.showing(newest)
@@ -221,19 +225,15 @@ class Rules(Assignment):
                 return self._adopted(shown, region, brush)
         return newest
 
-    def _masks_of(self, saved: Saved) -> Iterator[tuple[Region, BrushControl]]:
-        """The masks on this image that a draft or an annotation shows, the newest first."""
-        for region in reversed(list(saved.regions.values())):
-            brush = self.image.brush(region.control)
-            here = self.image.shows(region.control, region.image)
-            if brush is not None and here and region.complete:
-                yield region, brush
-
     @staticmethod
     def _fits(region: Region, of_class: tuple[str, str] | None) -> bool:
         return of_class in (None, (region.control, region.label))
 
-    def _adopted(self, saved: Saved, region: Region, brush: BrushControl) -> Target:
+    def _adopted(self, saved: Saved, region: Region, brush: BrushControl) -> Target | None:
+        """The page's region as an object, unless an answer would replace what cannot be read."""
+        if page_masks(region) is None:
+            self.notes.append(UNREADABLE)
+            return None
         target = self._start(brush, region.label, phrase="")
         self.started = False
         target.region_id = region.id

@@ -366,13 +366,15 @@ def _smart(tag: Element) -> bool:
 
 
 def _status_area(mine: list[Element]) -> str:
-    """The text area of that name, else one that is not editable."""
-    areas = [tag for tag in mine if tag.tag == "textarea"]
+    """The text area of that name, else one that is not editable; none about single regions."""
+    areas = [
+        tag for tag in mine if tag.tag == "textarea" and not _true(tag.get("perregion"), False)
+    ]
     for tag in areas:
         if tag.get("name", "").casefold() in _STATUS_NAMES:
             return tag.get("name", "")
     for tag in areas:
-        if not _true(tag.get("editable"), True) and not _true(tag.get("perregion"), False):
+        if not _true(tag.get("editable"), True):
             return tag.get("name", "")
     return ""
 

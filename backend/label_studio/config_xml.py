@@ -49,7 +49,7 @@ def linked_tags(root: Element) -> list[Element]:
 
 
 class _Builder(TreeBuilder):
-    """Reads tags as the page does: names without regard to case, and a text as the value.
+    """Reads tags as the page does: names without regard to case and namespace, a text as the value.
 
     Refuses document types, which could define entities, and excessive depth.
     """
@@ -60,6 +60,7 @@ class _Builder(TreeBuilder):
         raise LabelConfigError("The labeling config has a document type, which is not allowed.")
 
     def start(self, tag: str, attributes: dict[str, str], /) -> Element:
+        tag = tag.rpartition("}")[2]
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
@@ -69,7 +70,7 @@ class _Builder(TreeBuilder):
 
     def end(self, tag: str, /) -> Element:
         self.depth -= 1
-        element = super().end(tag.lower())
+        element = super().end(tag.rpartition("}")[2].lower())
         if not len(element) and element.text and element.text.strip():
             element.set("value", escape(element.text.strip(), quote=False))
         return element

@@ -6,6 +6,7 @@ accepted masks must not make a click slower. ``regions`` and ``annotations`` rea
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -248,9 +249,9 @@ def read_task(raw: object) -> Task:
 def parse_json(body: bytes) -> Any:
     """The body of a request. Raises NotJsonError.
 
-    What Python's own reader takes is read too: scripts write NaN, which becomes null here, and
-    JavaScript can cut an emoji in half. The rest is a lone surrogate, which no database takes; it
-    becomes "?".
+    What Python's own reader takes is read too: scripts write NaN and numbers that no float holds,
+    which become null here, and JavaScript can cut an emoji in half. The rest is a lone surrogate,
+    which no database takes; it becomes "?".
     """
     if len(body) > _LARGE:
         # NumPy lets other threads work while it counts.
@@ -264,11 +265,22 @@ def parse_json(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if len(body) <= _MAX_REPAIRED:
             with suppress(ValueError, RecursionError):
-                read = json.loads(body, strict=False, parse_constant=lambda constant: None)
+                read = json.loads(
+                    body,
+                    strict=False,
+                    parse_constant=lambda constant: None,
+                    parse_float=_finite,
+                    parse_int=lambda digits: _finite(digits) if len(digits) > 18 else int(digits),
+                )
                 return orjson.loads(json.dumps(read, ensure_ascii=False).encode("utf-8", "replace"))
         raise NotJsonError(
             f"The request's body is not JSON ({error.msg} at character {error.pos})."
         ) from None
+
+
+def _finite(number: str) -> float | None:
+    read = float(number)
+    return read if math.isfinite(read) else None
 
 
 def whole_number(raw: object) -> int | None:

@@ -190,6 +190,7 @@ def test_a_task_without_a_picture_is_reported_too(service: Service, page: Any) -
     [
         ({"value": {"x": 130, "y": 1}}, "off the picture"),
         ({"from_name": "ellipse"}, "does not know that tool"),
+        ({"from_name": "note", "type": "textarea", "value": {"text": ["dark"]}}, "as you wrote it"),
         ({"value": {"x": None, "y": None, "labels": 5}}, "off the picture"),
     ],
 )

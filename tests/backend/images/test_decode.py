@@ -55,6 +55,7 @@ def assert_alike(one: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: in
         ("TIFF", {"compression": "tiff_lzw"}, 0),
         ("TIFF", {"compression": "tiff_deflate"}, 0),
         ("PPM", {}, 0),
+        ("ICO", {"sizes": [(40, 24)]}, 0),
         ("JPEG2000", {"irreversible": False}, 0),
     ],
 )
@@ -279,6 +280,34 @@ def test_a_file_that_ends_early_is_shown_as_far_as_it_goes(file_format: str) -> 
     # and two missing bytes cost hardly anything
     whole = decode(content, MEGAPIXEL)
     assert (decode(content[:-2], MEGAPIXEL)[:40] == whole[:40]).all()
+
+
+def test_a_webp_with_damaged_code_is_shown_as_far_as_it_goes() -> None:
+    # given a file with a wrong byte, from which on the code asks for more than there is
+    y, x = np.mgrid[:120, :160]
+    content = file_of(Image.fromarray(np.stack([x, y, x + y], 2).astype(np.uint8)), "WEBP")
+    damaged = bytearray(content)
+    damaged[len(content) // 2] = 0
+    with pytest.raises(OSError, match="frame"), Image.open(io.BytesIO(damaged)) as image:
+        image.load()
+    # when it is decoded
+    array, whole = decode(bytes(damaged), MEGAPIXEL), decode(content, MEGAPIXEL)
+    # then what is above the damage is as it was
+    assert array.shape == (120, 160, 3)
+    assert (array[:8] == whole[:8]).all()
+
+
+def test_around_a_frame_that_is_smaller_than_its_gif_is_the_pages_white() -> None:
+    content = bytearray(file_of(Image.fromarray(quarters()), "GIF"))
+    content[6:10] = struct.pack("<HH", 60, 50)
+    frame = content.index(b"\x2c\0\0\0\0")
+    content[frame + 1 : frame + 5] = struct.pack("<HH", 10, 20)
+
+    array = decode(bytes(content), MEGAPIXEL)
+
+    assert_alike(array[20:44, 10:50], quarters())
+    assert (array[:20] == 255).all()
+    assert (array[:, 50:] == 255).all()
 
 
 def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> None:

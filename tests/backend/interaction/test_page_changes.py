@@ -6,6 +6,7 @@ from sqlalchemy import select
 from backend.db.models import EventRow
 from backend.interaction.mask_history import ManualEdits
 from backend.interaction.objects import Click
+from backend.interaction.rules import UNREADABLE
 
 WIDTH, HEIGHT = 64, 48
 
@@ -104,6 +105,19 @@ def test_a_region_painted_from_nothing_is_the_last_object(open_page):
     assert turn.target.region_id == "painted"
     assert turn.target.previous_mask[24, 44]
     assert page.mask("painted")[24, 44]
+
+
+def test_a_region_that_cannot_be_read_is_left_as_it_is(open_page):
+    # given a region of a script, whose mask this backend cannot read
+    page = open_page(auto_accept=True)
+    page.paint("scripted")
+    page.regions["scripted"]["value"]["rle"] = [1, 2, 3]
+    page.work()
+    # when the last object is refined
+    turn = page.click(80, "+ last object")
+    # then no answer replaces it, and that is said
+    assert turn.target is None
+    assert turn.notes == (UNREADABLE,)
 
 
 def test_a_stroke_after_submit_differs_from_the_masks_own_border(open_page, database):

@@ -215,6 +215,7 @@ def test_refine_labels_by_setting_and_by_alias():
         (AREA.format("a") + STATUS.replace('"status"', '"s"'), "a", "s"),
         ('<TextArea name="Status" toName="image"/>', "", "Status"),
         ('<TextArea name="a" toName="text"/>', "", ""),
+        (PHRASE + '<TextArea name="status" toName="image" perRegion="true"/>', "phrase", ""),
     ],
 )
 def test_which_text_area_is_the_phrase_and_which_the_status(areas, phrase, status):
@@ -237,8 +238,9 @@ def test_the_phrase_that_a_task_brings(area, data, phrase):
     assert parse(IMAGE, BRUSH, POINTS, area).images[0].batch_phrase(data) == phrase
 
 
-def test_a_declaration_and_other_scripts_are_fine():
-    xml = f'<?xml version="1.0" encoding="latin-1"?><View>{IMAGE}{BRUSH}</View>'
+def test_a_declaration_a_namespace_and_other_scripts_are_fine():
+    view = '<View xmlns="http://www.w3.org/1999/xhtml">'
+    xml = f'<?xml version="1.0" encoding="latin-1"?>{view}{IMAGE}{BRUSH}</View>'
     assert parse_config(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
 
 

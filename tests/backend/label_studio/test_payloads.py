@@ -115,6 +115,11 @@ def test_json_as_scripts_write_it_is_read():
     assert parse_json(body) == {"x": None, "y": None, "text": "a\tb"}
 
 
+def test_numbers_that_no_float_holds_are_null():
+    body = b'{"x": 1e400, "y": -%b, "id": 7, "big": 1%b}' % (b"9" * 6_000, b"0" * 20)
+    assert parse_json(body) == {"x": None, "y": None, "id": 7, "big": 1e20}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b'"\\ud83d', b"[" * 2000 + b'"\\ud83d'])
 def test_what_is_no_json_is_refused_with_a_sentence(body):
     with pytest.raises(NotJsonError, match="is not JSON"):
