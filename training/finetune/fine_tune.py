@@ -34,7 +34,7 @@ from training.errors import DataError
 from training.evaluation.cases import Case
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
-from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, as_replay, loop_recipe
+from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, loop_recipe
 from training.train import run_folder
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick
@@ -155,6 +155,8 @@ class _Training:
         start, train, replay, recipe = inputs.start, inputs.train, inputs.replay, inputs.recipe
         validation = inputs.validation
         self.validation = None if validation is None else Downscaled(validation)
+        if replay is not None and TEAM in replay.sources:
+            replay = Renamed(replay, "replay")
         self.counts = inputs.counts()
         self.labels = learned_labels(labels_of(start.metrics.get("metrics", {})), train)
         device = device_for(recipe.device)
@@ -177,7 +179,7 @@ class _Training:
             out,
             out,
             start=start.path,
-            dataset=team if replay is None else Concatenated([team, as_replay(replay)]),
+            dataset=team if replay is None else Concatenated([team, replay]),
             tokenizer=tokenizer,
             beside=beside,
         )

@@ -9,11 +9,10 @@ with distillation hardly changed them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from training.data import Dataset
-from training.data.wrappers import Renamed
 from training.errors import RecipeError
 from training.prompts.prompts import PromptRecipe
 from training.train.distributed import device_for
@@ -30,33 +29,32 @@ COARSE = ("voc", "sbd")
 
 
 @dataclass(frozen=True)
-class FineTuneRecipe:
-    """How much is learned from a team's labels, and at which rates.
+class FineTuneRecipe(TrainRecipe):
+    """How much is learned from a team's labels: a training's recipe with more, and other defaults.
 
     The defaults are the thorough budget. All of it is a *choice*, measured in RUNS.md.
     """
 
-    seed: int = 1
-    # The schedule ends after this many steps (0: by the number of labels, see `steps_for`) or this
-    # many minutes, whichever comes first. Only if the minutes end it does the clock matter.
-    steps: int = 0
+    # ``steps`` or ``minutes`` end the schedule, whichever comes first. Only if the minutes end it
+    # does the clock matter. 0 steps: by the number of labels, at most so many (`steps_for`).
     most_steps: int = 500
     minutes: float = 25.0
-    # Pictures in a step, and questions about each.
     pictures: int = 4
     prompts: int = 4
-    # Views have about crop x crop pixels. The last part of the schedule sees large ones, nearly as
-    # large as pictures are served.
-    crop: int = 224
-    large_crop: int = 320
-    large_share: float = 0.2
-    rate: float = 1e-3
-    backbone_rate: float = 2e-4
+    # The last part of the schedule sees views nearly as large as pictures are served.
+    crop: int = 320
+    first_crop: int = 224
+    first_share: float = 0.8
+    close: float = 0.3
+    # So that clicks keep helping.
+    many: float = 0.25
+    warmup: int = 10
+    ema: float = 0.98
     # The backbone's stages at strides 2 and 4 keep their weights: a step costs a third less.
     frozen_stages: int = 2
-    ema: float = 0.98
-    # How often one question of each picture gets 5 to 16 corrections, so that clicks keep helping.
-    many: float = 0.25
+    frozen_norms: bool = True
+    threads: int = 1
+    workers: int = 0
     # Share of the pictures of a step that are rehearsed from a base data set, if there is one.
     replay_share: float = 0.15
     # Weight of the base model's answers beside the labels, if there is none.
@@ -68,11 +66,6 @@ class FineTuneRecipe:
     # How often the validation part is measured, and on how many of its objects.
     looks: int = 4
     look_objects: int = 24
-    # Threads of the network on a CPU; 0 leaves it to torch.
-    threads: int = 1
-    device: str = "auto"
-    # Mixed precision as in TrainRecipe; "auto" is bfloat16 on processors that compute with it.
-    amp: str = "auto"
     # The most of a GPU's memory that may be taken, as a share; 0: no limit.
     gpu_share: float = 0.0
     save_seconds: float = 60.0
@@ -98,35 +91,14 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
     if recipe.looks < 1 or not 0.0 <= recipe.replay_share < 1.0:
         raise RecipeError("looks must be 1 or more, and replay_share from 0 to below 1.")
     share = 0.0 if replay is None else recipe.replay_share
-    sources = () if replay is None else tuple(as_replay(replay).sources)
+    sources = [] if replay is None else list(replay.sources)
     weights = {source: share * sources.count(source) / len(sources) for source in set(sources)}
     amp = recipe.amp
     if amp == "auto" and device_for(recipe.device).type == "cpu" and cpu_computes_bf16():
         amp = "bf16"
     return Recipe(
         data=DataRecipe(weights={**weights, TEAM: 1.0 - share}, several=2, coarse_sources=COARSE),
-        train=TrainRecipe(
-            seed=recipe.seed,
-            steps=recipe.steps or steps_for(labels, recipe.most_steps),
-            minutes=recipe.minutes,
-            pictures=recipe.pictures,
-            prompts=recipe.prompts,
-            crop=recipe.large_crop if recipe.large_share > 0 else recipe.crop,
-            first_crop=recipe.crop,
-            first_share=1.0 - recipe.large_share,
-            close=0.3,
-            many=recipe.many,
-            rate=recipe.rate,
-            backbone_rate=recipe.backbone_rate,
-            warmup=10,
-            ema=recipe.ema,
-            frozen_stages=recipe.frozen_stages,
-            frozen_norms=True,
-            device=recipe.device,
-            amp=amp,
-            threads=recipe.threads,
-            workers=0,
-        ),
+        train=replace(recipe, steps=recipe.steps or steps_for(labels, recipe.most_steps), amp=amp),
         # A label's name alone is learned first, and then means all of its kind beside a click, too:
         # so most phrases come with clicks, and many clicks correct the answer to a phrase.
         prompts=PromptRecipe(
@@ -139,8 +111,3 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
             people=recipe.people,
         ),
     )
-
-
-def as_replay(replay: Dataset) -> Dataset:
-    """The base data under another name if one of its sources has the team's."""
-    return Renamed(replay, "replay") if TEAM in replay.sources else replay

@@ -61,7 +61,7 @@ RECIPE = {
     "backbone_rate": 0.01,
     "ema": 0.8,
     "distillation": 0.0,
-    "large_share": 0.0,
+    "first_crop": 0,
     "frozen_stages": 0,
     "amp": "off",
     "many": 0.05,

@@ -22,10 +22,10 @@ from training.errors import DataError
 from training.finetune import fine_tune as module
 from training.finetune.fine_tune import FineTuned, fine_tune
 from training.finetune.labels import has_learned, labels_of
-from training.finetune.recipe import BUDGETS, FineTuneRecipe, loop_recipe, steps_for
+from training.finetune.recipe import BUDGETS, FineTuneRecipe, steps_for
 
 TINY = FineTuneRecipe(
-    steps=4, pictures=2, prompts=2, crop=64, large_share=0.0, many=0.0, looks=2, look_objects=2,
+    steps=4, pictures=2, prompts=2, crop=64, first_crop=0, many=0.0, looks=2, look_objects=2,
     device="cpu", amp="off",
 )  # fmt: skip
 
@@ -318,14 +318,6 @@ def test_more_labels_make_more_steps_within_bounds() -> None:
     assert steps_for(1, 500) < steps_for(50, 500) < steps_for(1000, 500) == 500
     assert most["quick"] < most["thorough"]
     assert all(recipe.minutes < 30 for recipe in BUDGETS.values())
-
-
-def test_the_last_part_of_the_schedule_sees_large_views(team: Dataset) -> None:
-    # given / when
-    train = loop_recipe(dataclasses.replace(TINY, large_share=0.25), 12, None).train
-    # then
-    assert (train.first_crop, train.first_share, train.crop) == (64, 0.75, 320)
-    assert loop_recipe(TINY, 12, None).train.crop == 64
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from training.simulate.team import Measured, ObjectResult
 SMALL = Plan(
     labels=(3, 5),
     recipe=FineTuneRecipe(
-        steps=1, looks=1, minutes=60.0, crop=64, large_share=0.0, pictures=1, distillation=0.0
+        steps=1, looks=1, minutes=60.0, crop=64, first_crop=0, pictures=1, distillation=0.0
     ),
 )
 
