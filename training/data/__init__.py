@@ -49,8 +49,7 @@ class Format:
     open: Callable[..., Dataset]
     expects: str
     options: tuple[str, ...] = ()
-    # None for generated data, which have no path.
-    looks_like: Callable[[Path], bool] | None = None
+    looks_like: Callable[[Path], bool] = lambda path: False
 
 
 def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
@@ -74,15 +73,19 @@ def _open(text: str, root: Path) -> Dataset:
     name = "refcoco" if name in REFER else name
     if name and name not in FORMATS:
         raise DataError(f"'{name}' in '{text}' is none of the formats {', '.join(FORMATS)}.")
-    has_path = not name or FORMATS[name].looks_like is not None
+    has_path = name != "synthetic"
     if bool(match[2]) != has_path:
         raise DataError(f"'{text}' {'lacks' if has_path else 'must not have'} a path.")
     if has_path and not path.exists():
         raise DataError(f"{path} is missing.")
-    name = name or _recognised(path)
+    if not name:
+        name = next((known for known, kind in FORMATS.items() if kind.looks_like(path)), "")
+    if not name:
+        expected = "; ".join(f"{known}: {kind.expects}" for known, kind in FORMATS.items())
+        raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
     kind = FORMATS[name]
     options: dict[str, Path | str] = {}
-    for pair in (match[3] or "").split("&") if match[3] else ():
+    for pair in match[3].split("&") if match[3] else ():
         key, _, value = pair.partition("=")
         if not value:
             raise DataError(f"'{pair}' in '{text}' is not an option: write KEY=VALUE.")
@@ -95,14 +98,6 @@ def _open(text: str, root: Path) -> Dataset:
         )
     dataset = kind.open(path, **options)
     return dataset if source is None else Renamed(dataset, str(source))
-
-
-def _recognised(path: Path) -> str:
-    for name, kind in FORMATS.items():
-        if kind.looks_like is not None and kind.looks_like(path):
-            return name
-    expected = "; ".join(f"{name}: {kind.expects}" for name, kind in FORMATS.items())
-    raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
 
 
 def _open_synthetic(

@@ -50,12 +50,8 @@ class CocoDataset(RecordDataset[CocoRecord]):
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
         image = reading.decode_picture(record.picture, record.picture)
+        reading.same_size(record.size[::-1], image.shape, record.picture)
         height, width = image.shape[:2]
-        if (width, height) != record.size:
-            raise DataError(
-                f"{record.picture} measures {width}x{height}, its annotation is for "
-                f"{record.size[0]}x{record.size[1]}."
-            )
         masks = {}
         for about, drawn, name in zip(
             record.objects, record.segmentations, record.annotations, strict=True

@@ -58,7 +58,7 @@ class FolderDataset(RecordDataset[_Record]):
         record = self._records[index]
         image = reading.decode_picture(record.picture, str(record.picture))
         instances = _instances(reading.decode_mask(record.mask, str(record.mask)))
-        reading.same_size(instances, image, str(record.mask))
+        reading.same_size(instances.shape, image.shape, str(record.mask))
         return Sample(record.key, self.source, image, instances, record.objects)
 
 
@@ -73,10 +73,10 @@ def _record(key: str, picture: Path, mask: Path | None) -> _Record:
     if mask is None:
         raise DataError(f"{picture} has no mask.")
     size = reading.picture_size(picture, str(picture))
-    drawn = reading.picture_size(mask, str(mask))
-    if drawn != size:
-        raise DataError(f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}.")
-    about = SampleObject(1, None, phrases=_phrases(picture.with_suffix(".txt")))
+    reading.same_size(reading.picture_size(mask, str(mask))[::-1], size[::-1], str(mask))
+    said = picture.with_suffix(".txt")
+    lines = said.read_text("utf-8", "replace").splitlines() if said.is_file() else []
+    about = SampleObject(1, None, phrases=tuple(line.strip() for line in lines if line.strip()))
     return _Record(key.replace("/", "-"), size, (about,), picture=picture, mask=mask)
 
 
@@ -118,10 +118,3 @@ def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
     # Coloured label maps have components of 128; some tools write masks of 0 and 1.
     threshold = 0 if brightest.max(initial=0) <= 1 else MASK_VOID - 1
     return np.where(void, VOID, brightest > threshold).astype(np.int16)
-
-
-def _phrases(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        return ()
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())

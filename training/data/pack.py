@@ -79,7 +79,7 @@ class PackDataset(RecordDataset[_Record]):
         name = f"sample {record.key}"
         image = decode_picture(record.picture, name)
         raw = decode_labels(record.instances, name)
-        same_size(raw, image, name)
+        same_size(raw.shape, image.shape, name)
         instances = raw.astype(np.int16)
         instances[raw == PACK_VOID] = VOID
         return Sample(

@@ -66,12 +66,12 @@ def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
         return (height, width) if transpose_of(picture) in SIDEWAYS else (width, height)
 
 
-def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) -> None:
-    """Raises DataError with both sizes unless the H,W mask fits the H,W,3 picture."""
-    if mask.shape[:2] != image.shape[:2]:
+def same_size(masks: tuple[int, ...], picture: tuple[int, ...], name: str) -> None:
+    """Raises DataError with both sizes, (height, width), unless the masks fit the picture."""
+    if masks[:2] != picture[:2]:
         raise DataError(
-            f"{name}: the masks measure {mask.shape[1]}x{mask.shape[0]}, "
-            f"the picture {image.shape[1]}x{image.shape[0]}."
+            f"{name}: the masks measure {masks[1]}x{masks[0]}, "
+            f"the picture {picture[1]}x{picture[0]}."
         )
 
 

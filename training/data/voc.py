@@ -83,7 +83,7 @@ class VocDataset(RecordDataset[Record]):
         path = self._pictures / f"{record.key}.jpg"
         image = reading.decode_picture(path, str(path))
         labels = self._map(self._layout.objects, record.key)
-        reading.same_size(labels, image, str(path))
+        reading.same_size(labels.shape, image.shape, str(path))
         instances = labels.astype(np.int16)
         instances[labels == BORDER] = VOID
         return Sample(record.key, self.source, image, instances, record.objects)
@@ -98,11 +98,8 @@ class VocDataset(RecordDataset[Record]):
             width, height = reading.picture_size(path, str(path))
             labels = self._map(self._layout.objects, key)
             classes = self._map(self._layout.classes, key)
-            if not labels.shape == classes.shape == (height, width):
-                raise DataError(
-                    f"{path} measures {width}x{height}, its maps {labels.shape[1]}x"
-                    f"{labels.shape[0]} and {classes.shape[1]}x{classes.shape[0]}."
-                )
+            for drawn in (labels, classes):
+                reading.same_size(drawn.shape, (height, width), str(path))
         except DataError as error:
             return error
         return Record(key, (width, height), _objects(labels, classes))

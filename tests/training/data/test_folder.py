@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_left_out_counted_and_named(
     assert len(dataset) == 1
     assert dataset.skipped == 3
     assert "alone.jpg has no mask" in caplog.text
-    assert "odd.png measures 61x40, its picture 60x40" in caplog.text
+    assert "odd.png: the masks measure 61x40, the picture 60x40" in caplog.text
     assert "torn.jpg cannot be decoded" in caplog.text
 
 

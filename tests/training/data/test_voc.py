@@ -200,7 +200,7 @@ def test_maps_of_another_size_are_left_out_with_both_sizes(
     with caplog.at_level(logging.WARNING):
         dataset = open_dataset([f"{voc}?split=train"])
     assert len(dataset) == 1
-    assert f"{NAMES[0]}.jpg measures 50x40, its maps 60x40" in caplog.text
+    assert f"{NAMES[0]}.jpg: the masks measure 60x40, the picture 50x40" in caplog.text
 
 
 @pytest.mark.parametrize("filled_up", [False, True])  # a setting of the whole process
