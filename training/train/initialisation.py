@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,20 +47,14 @@ def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dat
     if not recipe.data.apart_from:
         return dataset
     path = folder / LEFT_OUT
-    if ranks.first and _stored(path).get("of") != len(dataset):
+    if ranks.first and not (path.exists() and json.loads(path.read_bytes())["of"] == len(dataset)):
         same = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
         path.write_text(json.dumps({"of": len(dataset), "left_out": same}), encoding="utf-8")
     ranks.wait()
-    left_out = _stored(path)["left_out"]
+    left_out = json.loads(path.read_bytes())["left_out"]
     log.info("%d of %d pictures also occur in %s and are left out.",
              len(left_out), len(dataset), ", ".join(recipe.data.apart_from))  # fmt: skip
     return Without(dataset, left_out)
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """What was found before: the indices to leave out, and the size of the data set."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
 
 
 def first_network(
@@ -71,55 +64,43 @@ def first_network(
     tokenizer: Tokenizer,
     data: Path,
     *,
-    fitted: bool,
-) -> PhraseClick:
-    """The network that a run starts with: that of a checkpoint, grown, or a new one."""
-    if start is not None:
-        return grown_network(start, recipe, categories, tokenizer, fitted=fitted)
-    attributes = attributes_for(concept_of(category) for category in categories)
-    config = ModelConfig.from_dict(dict(recipe.model))
-    network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
-    if source := recipe.data.backbone_weights:
-        file = data / source
-        network.backbone.load_pretrained(file if file.exists() else source)
-    return network
-
-
-def grown_network(
-    start: Checkpoint,
-    recipe: Recipe,
-    categories: list[str],
-    tokenizer: Tokenizer,
-    *,
     fitted: bool = True,
 ) -> PhraseClick:
-    """The checkpoint's network, grown by what the recipe and the data add.
+    """The network that a run starts with: a new one, or a checkpoint's, grown by what the recipe
+    and the data add.
 
-    tokenizer: the run's words. If the recipe names other word vectors, the phrase encoder is fitted
-    to them. fitted: take the seconds for an exact fit; a resumed run does not need it.
+    tokenizer: the run's words. If the recipe names other word vectors than the checkpoint's, the
+    phrase encoder is fitted to them. fitted: take the seconds for an exact fit; a resumed run does
+    not need it.
     """
-    config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
+    before = {} if start is None else start.config.to_dict()
+    config = ModelConfig.from_dict({**before, **recipe.model})
     asked = attributes_for(concept_of(category) for category in categories)
-    attributes = tuple(dict.fromkeys((*start.config.attributes, *asked)))
-    network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
+    config = replace(
+        config,
+        attributes=tuple(dict.fromkeys((*before.get("attributes", ()), *asked))),
+        word_dim=tokenizer.dim,
+        word_geometry=tokenizer.geometry,
+    )
+    network = PhraseClick(config)
+    if start is None:
+        if source := recipe.data.backbone_weights:
+            file = data / source
+            network.backbone.load_pretrained(file if file.exists() else source)
+        return network
     state = start.state
     if recipe.data.words:
         state = with_other_words(state, remap_words(start.tokenizer(), tokenizer))
     grow_from(network, state)
     if recipe.data.words and fitted:
         names = phrase_words(trained_before(start))
-        phrases = [*names, *framed(names, np.random.default_rng(recipe.train.seed))]
-        left = fit_phrases(
-            network.phrase, start.network().phrase, tokenizer, start.tokenizer(), phrases,
-            recipe.train.seed,
-        )  # fmt: skip
+        seed = recipe.train.seed
+        phrases = [*names, *framed(names, np.random.default_rng(seed))]
+        old = start.network().phrase
+        left = fit_phrases(network.phrase, old, tokenizer, start.tokenizer(), phrases, seed)
         log.info("Phrases are read with other words; %.0f %% of their variance differs.",
                  100 * left)  # fmt: skip
     return network
-
-
-def _word_fields(tokenizer: Tokenizer) -> dict[str, Any]:
-    return {"word_dim": tokenizer.dim, "word_geometry": tokenizer.geometry}
 
 
 # The weights that multiply word vectors, forward and backward.
@@ -136,14 +117,13 @@ FIT_RATE = 5e-3
 
 
 @torch.no_grad()
-def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Fill the network in place; returns the names of tensors that ``state`` does not have.
+def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Fill the network in place from a smaller one's state.
 
     Raises RecipeError if a tensor of ``state`` is larger than the network's, or missing there.
     """
     held = network.state_dict()
-    lost = sorted(set(state) - set(held))
-    if lost:
+    if lost := sorted(set(state) - set(held)):
         raise RecipeError(f"The network to start from has {lost[0]}, which the new one lacks.")
     for name, old in state.items():
         new = held[name]
@@ -155,7 +135,6 @@ def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
         if new.ndim > 1 and new.shape[1] > old.shape[1]:
             new[: old.shape[0], old.shape[1] :] = 0.0
         new[tuple(slice(size) for size in old.shape)] = old
-    return sorted(set(held) - set(state))
 
 
 def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:

@@ -15,6 +15,7 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,15 @@ from training.train.initialisation import first_network, training_data
 from training.train.losses import AttributeLoss, around_corrections, total_loss
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained
-from training.train.validation import choose_cases, quick_look, sources_of
+from training.train.validation import quick_look, spread_cases
 from training.train.words import choose_words, read_words, trained_before
 
 log = logging.getLogger(__name__)
 
 # How many times its own minutes a schedule may take while others use the processor.
 LONGEST_WAIT = 2.0
+# The number of sources to validate on if the recipe names none.
+MOST_SOURCES = 4
 
 Report = Callable[[dict[str, Any]], None]
 """Called with each entry of the log."""
@@ -165,7 +168,7 @@ class Run:
         with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
                 start, cpu_start = time.monotonic(), time.process_time()
-                with out_of_memory_explained(self.step, f"{size} on {self.device}", self._where()):
+                with out_of_memory_explained(self.folder, self.step, f"{size} on {self.device}"):
                     batch = next(batches)
                     waited = time.monotonic() - start
                     figures = {**self.learn(batch.to(self.device)), "waited": waited}
@@ -213,9 +216,9 @@ class Run:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
         means = [float(loss.detach()), float(norm), float(parts["iou"])]
         reached, length, overlap = self.ranks.mean(means)
-        check_finite(reached, "loss", self.step, batch.keys, self._where())
-        if not self.scaler.is_enabled():  # else it skips steps that overflow, and adapts
-            check_finite(length, "gradient", self.step, batch.keys, self._where())
+        # Scaled gradients may overflow: the scaler skips that step, and adapts.
+        gradient = {} if self.scaler.is_enabled() else {"gradient": length}
+        check_finite(self.folder, self.step, batch.keys, loss=reached, **gradient)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ranks.average_buffers(self.network, self.attribute_loss)
@@ -233,11 +236,11 @@ class Run:
         if self.val is None or not self.ranks.first:
             return
         train = self.recipe.train
-        looks = {
-            source: quick_look(self.average.network, self.tokenizer, self.val, cases)
-            for source in sources_of(self.val, train.validate_sources)
-            if (cases := choose_cases(self.val, train.validate_objects, source))
-        }
+        largest = [source for source, _ in Counter(self.val.sources).most_common(MOST_SOURCES)]
+        looks = {}
+        for source in train.validate_sources or largest:
+            if cases := spread_cases(self.val, train.validate_objects, source):
+                looks[source] = quick_look(self.average.network, self.tokenizer, self.val, cases)
         self._record(report, looks)
 
     def save(self) -> None:
@@ -350,9 +353,6 @@ class Run:
             if self._board:
                 self._board.write(self.step, figures)
             report(entry)
-
-    def _where(self) -> str:
-        return run_folder.about_state(self.folder)
 
 
 def main(

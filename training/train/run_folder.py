@@ -58,13 +58,6 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def about_state(folder: Path) -> str:
-    """Where the run can continue, as a sentence."""
-    if (folder / STATE).exists():
-        return f"The last good state is in {folder / STATE}; the same command continues from it."
-    return "No state was saved yet."
-
-
 def append_history(folder: Path, entry: Mapping[str, Any]) -> None:
     """Append a line to the log."""
     with (folder / HISTORY).open("a", encoding="utf-8") as file:
@@ -175,12 +168,16 @@ class TensorBoardLog:
 CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 
 
-@contextlib.contextmanager
-def out_of_memory_explained(step: int, size: str, state: str) -> Iterator[None]:
-    """Turn any error of exhausted memory into TooLargeError.
+def _about_state(folder: Path) -> str:
+    """Where the run can continue, as a sentence."""
+    if (folder / STATE).exists():
+        return f"The last good state is in {folder / STATE}; the same command continues from it."
+    return "No state was saved yet."
 
-    size: the size of the step's input, in words. state: where the run can continue, in words.
-    """
+
+@contextlib.contextmanager
+def out_of_memory_explained(folder: Path, step: int, size: str) -> Iterator[None]:
+    """Turn any error of exhausted memory into TooLargeError. size: the step's input, in words."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -190,14 +187,15 @@ def out_of_memory_explained(step: int, size: str, state: str) -> Iterator[None]:
         first = str(error).partition("\n")[0] or type(error).__name__
         raise TooLargeError(
             f"Step {step} ({size}) does not fit into memory. Lower train.pictures, train.prompts "
-            f'or train.crop; on a GPU also set train.amp = "auto". {state} ({first})'
+            f'or train.crop; on a GPU also set train.amp = "auto". {_about_state(folder)} ({first})'
         ) from error
 
 
-def check_finite(value: float, what: str, step: int, keys: Sequence[str], state: str) -> None:
+def check_finite(folder: Path, step: int, keys: Sequence[str], **values: float) -> None:
     """Raise DivergedError, naming the step's pictures, if a loss or gradient is not finite."""
-    if not math.isfinite(value):
-        raise DivergedError(
-            f"The {what} became {value} in step {step}. Lower train.rate or train.clip, or look at "
-            f"the pictures of this step: {', '.join(keys)}. {state}"
-        )
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"The {name} became {value} in step {step}. Lower train.rate or train.clip, or "
+                f"look at the pictures of this step: {', '.join(keys)}. {_about_state(folder)}"
+            )

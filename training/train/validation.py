@@ -7,7 +7,6 @@ is about right, and its IoU counts for all further clicks.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,15 +19,13 @@ from model.crop import Box, mask_box
 from model.inference import input_size
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.sample import Dataset, Sample, SampleObject
+from training.data.sample import Dataset, Sample
 from training.errors import DataError
 from training.evaluation.cases import Case, ids_of_kind, target_of, word_of
 from training.evaluation.protocol import ClickPoint, Mask, follow, overlap
 from training.prompts.clicks import EXACT
 from training.prompts.questions import Question, prompt_inputs
 
-# The number of sources if the recipe names none.
-MOST_SOURCES = 4
 # IoU is reported after these numbers of clicks.
 CLICKS = (1, 2, 3, 5, 10)
 # IoU from which further clicks change almost nothing.
@@ -37,48 +34,26 @@ GOOD = 0.95
 GOAL = 0.90
 
 
-def sources_of(dataset: Dataset, named: Sequence[str]) -> tuple[str, ...]:
-    """The sources to evaluate: those named, else the largest."""
-    if named:
-        return tuple(named)
-    return tuple(source for source, _ in Counter(dataset.sources).most_common(MOST_SOURCES))
-
-
-def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> list[Case]:
-    """Up to ``count`` objects of a source, one per picture, without semantic regions.
+def spread_cases(dataset: Dataset, count: int, source: str | None = None) -> list[Case]:
+    """Up to ``count`` objects: one of each picture, then a second of each, and so on.
 
     The same arguments give the same objects.
     """
-    cases: list[Case] = []
-    for index in np.random.default_rng(seed).permutation(len(dataset)).tolist():
-        if dataset.sources[index] == source and len(cases) < count:
-            things = [o for o in dataset.objects(index) if not o.semantic and o.category]
-            cases.extend(_case(index, source, about) for about in things[:1])
-    return cases
-
-
-def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
-    """Up to ``count`` objects of a team: one of each picture, then a second of each, and so on.
-
-    The same arguments give the same objects.
-    """
-    rng = np.random.default_rng(seed)
-    things = [
-        [o for o in dataset.objects(index) if not o.semantic] for index in range(len(dataset))
-    ]
-    order = [int(index) for index in rng.permutation(len(dataset))]
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(dataset)).tolist()
+    things = [[o for o in dataset.objects(i) if not o.semantic] for i in range(len(dataset))]
     shuffled = [[objects[i] for i in rng.permutation(len(objects))] for objects in things]
-    chosen = [
-        _case(index, dataset.sources[index], shuffled[index][turn])
-        for turn in range(max((len(objects) for objects in things), default=0))
-        for index in order
-        if turn < len(things[index])
+    drawn = [
+        (turn, place, index, about)
+        for place, index in enumerate(order)
+        if source is None or dataset.sources[index] == source
+        for turn, about in enumerate(shuffled[index])
     ]
-    return sorted(chosen[:count], key=lambda case: (case.index, case.ids))
-
-
-def _case(index: int, source: str, about: SampleObject) -> Case:
-    return Case(index, source, (about.id,), about.category, word_of(about.category))
+    cases = [
+        Case(index, dataset.sources[index], (about.id,), about.category, word_of(about.category))
+        for _, _, index, about in sorted(drawn, key=lambda item: item[:2])[:count]
+    ]
+    return sorted(cases, key=lambda case: (case.index, case.ids))
 
 
 @torch.no_grad()

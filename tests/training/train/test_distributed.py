@@ -15,7 +15,6 @@ from tests.training.conftest import read_recipe, without_norms
 from training.data import PackDataset
 from training.data.batches import Batches
 from training.errors import RecipeError
-from training.train.distributed import Ranks
 from training.train.loop import Run
 from training.train.run_folder import EXPORTS, HISTORY, STATE
 
@@ -82,12 +81,6 @@ def test_places_of_a_batch_are_filled_the_same_whoever_fills_them(
 def test_more_processes_than_pictures_are_refused(shared: Path, shard: Path) -> None:
     with pytest.raises(RecipeError, match="5 processes share 4 pictures"):
         Batches(PackDataset([shard]), read_recipe(shared), rank=0, world=5)
-
-
-def test_alone_nothing_is_averaged() -> None:
-    ranks = Ranks(torch.device("cpu"))
-    assert ranks.first
-    assert ranks.mean([1.5, 2.5]) == [1.5, 2.5]
 
 
 Views = list[dict[str, Any]]

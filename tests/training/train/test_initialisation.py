@@ -41,9 +41,8 @@ def test_a_grown_network_starts_where_the_small_one_stopped() -> None:
     torch.manual_seed(0)
     small, grown = PhraseClick(SMALL), PhraseClick(GROWN)
 
-    new = grow_from(grown, small.state_dict())
+    grow_from(grown, small.state_dict())
 
-    assert any("self_attention" in name for name in new)
     assert torch.allclose(answer(grown), answer(small), atol=1e-5)
 
 

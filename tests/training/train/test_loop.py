@@ -1,5 +1,6 @@
 """A run learns, goes on after a kill as if nothing had happened, and leaves a usable checkpoint."""
 
+import itertools
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from model.config import ModelConfig
 from model.predictor import Click, Predictor
 from tests.training.conftest import read_recipe
 from training.data import PackDataset
-from training.errors import DivergedError, RecipeError, TrainingError
+from training.errors import RecipeError, TrainingError
 from training.evaluation.calibration import Report
 from training.train import loop
 from training.train.initialisation import LEFT_OUT
@@ -139,12 +140,13 @@ def test_it_learns_one_batch_by_heart(recipe_file: Path, tmp_path: Path) -> None
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
-def test_a_loss_that_is_no_number_stops_the_run(recipe_file: Path, tmp_path: Path) -> None:
+def test_the_first_share_of_the_steps_sees_small_views(recipe_file: Path, tmp_path: Path) -> None:
+    text = recipe_file.read_text()
+    recipe_file.write_text(
+        text.replace("crop = 96", "crop = 96\nfirst_crop = 64\nfirst_share = 0.5")
+    )
     run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
-    with torch.no_grad():
-        next(run.network.decoder.parameters()).fill_(math.nan)
-    with pytest.raises(DivergedError, match="step 0"):
-        run.train(lambda entry: None)
+    assert [crop for _, crop in itertools.islice(run._orders(), 6)] == [64, 64, 64, 96, 96, 96]
 
 
 def test_a_state_of_another_network_is_refused(recipe_file: Path, tmp_path: Path) -> None:

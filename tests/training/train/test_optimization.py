@@ -60,12 +60,6 @@ def test_rates_warm_up_and_the_backbone_moves_slowly(network: PhraseClick) -> No
         assert decayed == {group["weight_decay"] == 0.1}
 
 
-def test_sgd_has_momentum(network: PhraseClick) -> None:
-    optimizer = make_optimizer(network, replace(TRAIN, optimizer="sgd", momentum=0.8))
-    assert isinstance(optimizer, torch.optim.SGD)
-    assert optimizer.param_groups[0]["momentum"] == 0.8
-
-
 def test_frozen_stages_are_not_in_the_optimizer_and_a_constant_rate_stays() -> None:
     # Given a network whose first stage is frozen
     train = TrainRecipe(schedule="constant", warmup=1)

@@ -1,6 +1,5 @@
 """Stages run one after the other, each from the one before, and go on where they were stopped."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from model import checkpoint
+from tests.training.conftest import draw, members, write_shard
 from training.errors import RecipeError
 from training.train.loop import main
 from training.train.recipe import read_stages
@@ -17,15 +17,12 @@ Entry = dict[str, Any]
 
 
 @pytest.fixture
-def staged(
-    recipe_file: Path,
-    make_shard: Callable[[Sequence[tuple[str, dict[str, bytes]]]], Path],
-    make_members: Callable[..., dict[str, bytes]],
-    drawn: Callable[..., Any],
-) -> Path:
+def staged(tmp_path: Path, recipe_file: Path) -> Path:
     """First dogs and cats, then, in data of their own, sheep."""
-    picture, instances = drawn([(1, (20, 20, 90, 90), (250, 250, 250))], 160, 120)
-    sheep = make_shard([("s", make_members(picture, instances, [(1, "sheep", False)]))])
+    picture, instances = draw([(1, (20, 20, 90, 90), (250, 250, 250))], 160, 120)
+    sheep = write_shard(
+        tmp_path / "made.tar", [("s", members(picture, instances, [(1, "sheep", False)]))]
+    )
     text = recipe_file.read_text().replace("steps = 6", "steps = 3\nwarmup = 1\nseed = 4")
     recipe_file.write_text(
         text

@@ -17,7 +17,7 @@ from training.data.sample import Record, RecordDataset, SampleObject
 from training.errors import DataError
 from training.prompts.questions import word_batch
 from training.prompts.vocabulary import SYNONYMS, words_for
-from training.train.initialisation import grown_network
+from training.train.initialisation import first_network
 from training.train.loop import main
 from training.train.recipe import DataRecipe, Recipe
 from training.train.words import (
@@ -103,7 +103,7 @@ def test_a_run_that_starts_with_other_words_answers_phrases_as_before(
     choose_words(tmp_path, RECIPE, dataset, tmp_path, origin)
     new, old = read_words(tmp_path), origin.tokenizer()
 
-    network = grown_network(origin, RECIPE, ["dog"], new)
+    network = first_network(origin, RECIPE, ["dog"], new, tmp_path)
 
     assert network.config.word_dim == new.dim
     for phrase in ("dog", "left dog", "right dog"):
