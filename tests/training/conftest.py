@@ -6,7 +6,7 @@ import copy
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,28 +110,6 @@ def shard(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_shard(tmp_path: Path) -> Callable[[Sequence[tuple[str, dict[str, bytes]]]], Path]:
-    """A shard of any members."""
-
-    def make(samples: Sequence[tuple[str, dict[str, bytes]]]) -> Path:
-        return write_shard(tmp_path / "made.tar", samples)
-
-    return make
-
-
-@pytest.fixture
-def make_members() -> Callable[..., dict[str, bytes]]:
-    """The members of one sample, from arrays."""
-    return members
-
-
-@pytest.fixture
-def drawn() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Picture and instance map of ellipses."""
-    return draw
-
-
-@pytest.fixture
 def recipe_file(tmp_path: Path, shard: Path) -> Path:
     """A recipe of a few steps on the small shard, beside it."""
     text = f"""
@@ -220,9 +198,3 @@ class Pictures(RecordDataset[Record]):
             raise DataError(f"picture {index} cannot be decoded")
         self.read.append(index)
         return self.samples[index]
-
-
-@pytest.fixture(scope="session")
-def make_pictures() -> type[Pictures]:
-    """A data set of samples in memory."""
-    return Pictures

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.conftest import Pictures
 from training.data.compose import Composer, beside, pasted
 from training.data.sample import VOID, Dataset, Sample, SampleObject
 from training.prompts.scenes import Scene
@@ -84,7 +85,7 @@ def test_what_people_said_of_one_picture_is_not_said_of_two() -> None:
         assert all(about.phrases == () for about in both.objects)
 
 
-def test_only_pictures_with_the_same_kind_of_thing_are_joined(make_pictures: MakePictures) -> None:
+def test_only_pictures_with_the_same_kind_of_thing_are_joined() -> None:
     cat = Sample(
         "c",
         "voc",
@@ -92,18 +93,18 @@ def test_only_pictures_with_the_same_kind_of_thing_are_joined(make_pictures: Mak
         one_dog("c", BLUE).instances,
         (SampleObject(1, "cat"),),
     )
-    composer = Composer(make_pictures([one_dog("a", RED), cat]))
+    composer = Composer(Pictures([one_dog("a", RED), cat]))
     assert len(composer.composed(one_dog("a", RED), np.random.default_rng(0)).objects) == 1
 
 
-def test_regions_that_cannot_be_counted_stay_as_they_are(make_pictures: MakePictures) -> None:
+def test_regions_that_cannot_be_counted_stay_as_they_are() -> None:
     meadow = one_dog("a", RED, source="msrc")
-    composer = Composer(make_pictures([meadow, one_dog("b", BLUE, source="msrc")]))
+    composer = Composer(Pictures([meadow, one_dog("b", BLUE, source="msrc")]))
     assert composer.composed(meadow, np.random.default_rng(0)) is meadow
 
 
-def test_the_same_seed_composes_the_same_picture(make_pictures: MakePictures) -> None:
-    composer = Composer(make_pictures([one_dog("a", RED), one_dog("b", BLUE)]))
+def test_the_same_seed_composes_the_same_picture() -> None:
+    composer = Composer(Pictures([one_dog("a", RED), one_dog("b", BLUE)]))
     pictures = [
         composer.composed(one_dog("a", RED), np.random.default_rng(5)).image for _ in range(2)
     ]

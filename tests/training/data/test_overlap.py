@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from skimage import data
 
@@ -93,14 +92,6 @@ def test_pictures_that_cannot_be_read_are_passed_over(tmp_path: Path, train: Fol
     assert [train[index].key for index in same] == ["t-coffee"]
 
 
-def test_nothing_overlaps_with_a_set_that_cannot_be_read(
-    tmp_path: Path, train: FolderDataset
-) -> None:
-    test = write(tmp_path / "test", {"a": photograph("chelsea")})
-    (tmp_path / "test" / "a.jpg").write_bytes(b"\xff\xd8")
-    assert overlapping(train, test) == []
-
-
 @pytest.mark.parametrize(
     ("key", "name"),
     [
@@ -114,11 +105,3 @@ def test_nothing_overlaps_with_a_set_that_cannot_be_read(
 )
 def test_a_photograph_has_one_name_wherever_it_is(key: str, name: str) -> None:
     assert plain_name(key) == name
-
-
-def test_the_hash_tells_photographs_apart() -> None:
-    hashes = [perceptual_hash(np.asarray(photograph(name).convert("L"))) for name in PHOTOGRAPHS]
-    apart: list[NDArray[np.bool_]] = [
-        a != b for place, a in enumerate(hashes) for b in hashes[:place]
-    ]
-    assert min(int(bits.sum()) for bits in apart) > 20

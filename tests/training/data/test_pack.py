@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.conftest import members, write_shard
 from training.data import VOID, PackDataset
 from training.data.pack import QUALITIES, reencode
 from training.errors import DataError
@@ -35,45 +36,40 @@ def test_reads_pictures_objects_and_void(shard: Path) -> None:
     assert sample.mask(1, 2).sum() == sample.mask(1).sum() + sample.mask(2).sum()
 
 
-def test_skips_and_counts_a_sample_without_masks(
-    make_shard: Callable[..., Path], make_members: Members
-) -> None:
+def test_skips_and_counts_a_sample_without_masks(make_members: Members, tmp_path: Path) -> None:
     # given
     grey = np.full((20, 30, 3), 99, np.uint8)
     ids = np.ones((20, 30), np.uint8)
-    whole = make_members(grey, ids, [(1, "cat", False)])
+    whole = members(grey, ids, [(1, "cat", False)])
     broken = {name: data for name, data in whole.items() if name != "inst.png"}
     unreadable = {**whole, "json": b"{"}
     # when
-    dataset = PackDataset([make_shard([("a", broken), ("b", whole), ("c", unreadable)])])
+    dataset = PackDataset(
+        [write_shard(tmp_path / "made.tar", [("a", broken), ("b", whole), ("c", unreadable)])]
+    )
     # then
     assert len(dataset) == 1
     assert dataset.skipped == 2
     assert dataset[0].key == "b"
 
 
-def test_names_the_sample_that_cannot_be_read(
-    make_shard: Callable[..., Path], make_members: Members
-) -> None:
+def test_names_the_sample_that_cannot_be_read(make_members: Members, tmp_path: Path) -> None:
     # given masks of another size than the picture, and a torn picture
     grey = np.full((20, 30, 3), 99, np.uint8)
     odd, torn = (
-        make_members(grey, np.ones((height, 30), np.uint8), [(1, "cat", False)])
-        for height in (21, 20)
+        members(grey, np.ones((height, 30), np.uint8), [(1, "cat", False)]) for height in (21, 20)
     )
     torn["webp"] = torn["webp"][:20]
-    dataset = PackDataset([make_shard([("odd", odd), ("torn", torn)])])
+    dataset = PackDataset([write_shard(tmp_path / "made.tar", [("odd", odd), ("torn", torn)])])
     for index, message in enumerate((r"odd.*30x21.*30x20", "torn")):
         with pytest.raises(DataError, match=message):
             dataset[index]
 
 
-def test_reads_jpeg_and_phrases_of_people_too(
-    make_shard: Callable[..., Path], make_members: Members
-) -> None:
+def test_reads_jpeg_and_phrases_of_people_too(make_members: Members, tmp_path: Path) -> None:
     # given
     grey = np.full((20, 30, 3), 99, np.uint8)
-    sample = make_members(grey, np.ones((20, 30), np.uint8), [(1, None, False)])
+    sample = members(grey, np.ones((20, 30), np.uint8), [(1, None, False)])
     stream = io.BytesIO()
     Image.fromarray(grey).save(stream, "JPEG")
     del sample["webp"]
@@ -81,7 +77,7 @@ def test_reads_jpeg_and_phrases_of_people_too(
     about["objects"][0]["phrases"] = ["the grey wall"]
     sample = {"jpg": stream.getvalue(), **sample, "json": json.dumps(about).encode()}
     # when
-    read = PackDataset([make_shard([("j", sample)])])[0]
+    read = PackDataset([write_shard(tmp_path / "made.tar", [("j", sample)])])[0]
     # then
     assert read.objects[0].phrases == ("the grey wall",)
     assert abs(int(read.image.mean()) - 99) <= 1

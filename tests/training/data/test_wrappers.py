@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.conftest import Pictures
 from tests.training.data.conftest import Write
 from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
@@ -80,13 +80,6 @@ def test_a_broken_picture_is_none_and_is_named_once(
     assert samples.get(0) is not None
 
 
-def test_an_index_that_is_none_is_still_an_error(tmp_path: Path, write_picture: Write) -> None:
-    write_picture(tmp_path / "a.jpg")
-    Image.new("L", (60, 40), 255).save(tmp_path / "a.png")
-    with pytest.raises(IndexError):
-        Tolerant(FolderDataset(tmp_path)).get(5)
-
-
 def large(number: int = 0) -> Sample:
     """400 x 200, an object on the left half's middle, clicked in two places, partly covered."""
     instances = np.zeros((200, 400), np.int16)
@@ -120,9 +113,9 @@ def test_a_small_picture_stays_as_it_is() -> None:
     assert shrunk(sample, 400) is sample
 
 
-def test_pictures_are_read_once_while_there_is_room(make_pictures: Any) -> None:
+def test_pictures_are_read_once_while_there_is_room() -> None:
     # given room for two of them
-    counted = make_pictures([large(number) for number in range(3)])
+    counted = Pictures([large(number) for number in range(3)])
     one = shrunk(large(), 100)
     room = 2 * (one.image.nbytes + one.instances.nbytes + one.masks[1].nbytes)
     kept = Downscaled(counted, longest=100, kept_bytes=room)

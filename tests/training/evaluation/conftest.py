@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.conftest import Pictures
 from training.data import Dataset, Expression, Sample, SampleObject
 from training.evaluation.cases import Case
 from training.evaluation.measurement import Result
@@ -96,8 +97,8 @@ def left_half_first(
 
 
 @pytest.fixture
-def two_pictures(make_pictures: Callable[..., Dataset]) -> Dataset:
-    return make_pictures([sample("one"), sample("two")])
+def two_pictures() -> Dataset:
+    return Pictures([sample("one"), sample("two")])
 
 
 @pytest.fixture
@@ -110,13 +111,3 @@ def oracle() -> Scripted:
 def slow() -> Scripted:
     """Needs two clicks for everything."""
     return Scripted("slow", left_half_first)
-
-
-@pytest.fixture
-def make_sample() -> Callable[..., Sample]:
-    return sample
-
-
-@pytest.fixture
-def make_scripted() -> Callable[..., Scripted]:
-    return Scripted

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.training.conftest import draw, members, write_shard
 from tests.training.evaluation.conftest import result
 from training.data import PackDataset, Sample
 from training.evaluation.behaviour import (
@@ -25,8 +26,6 @@ from training.evaluation.behaviour import (
 from training.evaluation.cases import cases_of
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.prompts.vocabulary import COLOURS
-
-Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 class Listener:
@@ -92,7 +91,7 @@ def dogs(shard: Any) -> PackDataset:
 
 
 @pytest.fixture
-def dressed(drawn: Shapes, make_members: Any, make_shard: Any) -> PackDataset:
+def dressed(tmp_path: Path) -> PackDataset:
     """A person in a blue dress, taken apart, with a bag."""
     shapes = [
         (1, (40, 5, 80, 45), (200, 150, 120)),
@@ -100,9 +99,11 @@ def dressed(drawn: Shapes, make_members: Any, make_shard: Any) -> PackDataset:
         (3, (44, 97, 76, 118), (200, 150, 120)),
         (4, (88, 60, 108, 80), (30, 160, 30)),
     ]
-    picture, instances = drawn(shapes, 120, 120)
+    picture, instances = draw(shapes, 120, 120)
     objects = [(1, "hair", False), (2, "dress", False), (3, "skin", False), (4, "bag", False)]
-    return PackDataset([make_shard([("a", make_members(picture, instances, objects, "ccp"))])])
+    return PackDataset(
+        [write_shard(tmp_path / "made.tar", [("a", members(picture, instances, objects, "ccp"))])]
+    )
 
 
 def test_a_method_that_uses_words_gains_by_them(dogs: PackDataset) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from tests.training.conftest import Pictures
+from tests.training.evaluation.conftest import sample
 from training.data import Expression, SampleObject
-from training.evaluation.cases import Case, cases_of, size_of, target_of
+from training.evaluation.cases import cases_of, size_of, target_of
 
 
 def test_by_clicks_every_object_is_asked_for_once(two_pictures: Any) -> None:
@@ -15,9 +17,7 @@ def test_by_clicks_every_object_is_asked_for_once(two_pictures: Any) -> None:
     assert cases[0].phrase == "dog"
 
 
-def test_a_bare_name_alone_asks_for_all_of_the_kind_once(
-    make_sample: Callable[..., Any], make_pictures: Callable[..., Any]
-) -> None:
+def test_a_bare_name_alone_asks_for_all_of_the_kind_once(make_sample: Callable[..., Any]) -> None:
     # given two sofas under two names, a region of several more, and a cat
     objects = [
         SampleObject(1, "sofa"),
@@ -25,7 +25,7 @@ def test_a_bare_name_alone_asks_for_all_of_the_kind_once(
         SampleObject(3, "cat"),
         SampleObject(4, "sofa", semantic=True),
     ]
-    dataset = make_pictures([make_sample("a", objects)])
+    dataset = Pictures([sample("a", objects)])
     # when
     alone = cases_of(dataset, "phrase")
     with_clicks = cases_of(dataset, "phrase+clicks")
@@ -39,13 +39,11 @@ def test_a_bare_name_alone_asks_for_all_of_the_kind_once(
     assert target_of(dataset[0], alone[0]).mask.sum() == 20 * 25 + 20 * 30
 
 
-def test_what_people_wrote_is_a_question_each(
-    make_sample: Callable[..., Any], make_pictures: Callable[..., Any]
-) -> None:
+def test_what_people_wrote_is_a_question_each(make_sample: Callable[..., Any]) -> None:
     # given a dog with a written phrase, and one without
     objects = [SampleObject(1, "dog", phrases=("red one", "left dog")), SampleObject(2, "dog")]
     said = [Expression("both dogs", (1, 2)), Expression("the zebra", ())]
-    dataset = make_pictures([make_sample("a", objects, expressions=said)])
+    dataset = Pictures([sample("a", objects, expressions=said)])
     with_clicks = cases_of(dataset, "phrase+clicks")
     assert [case.phrase for case in with_clicks] == ["red one", "left dog"]
     assert {(case.phrase, case.ids) for case in cases_of(dataset, "phrase")} == {
@@ -58,10 +56,10 @@ def test_what_people_wrote_is_a_question_each(
 
 
 def test_a_limit_chooses_the_same_objects_each_time_and_in_each_mode(
-    make_sample: Callable[..., Any], make_pictures: Callable[..., Any]
+    make_sample: Callable[..., Any],
 ) -> None:
-    dataset = make_pictures(
-        [make_sample(str(n), source=source) for source in ("voc", "coco") for n in range(10)]
+    dataset = Pictures(
+        [sample(str(n), source=source) for source in ("voc", "coco") for n in range(10)]
     )
     limited = cases_of(dataset, "clicks", limit=7)
     assert limited == cases_of(dataset, "clicks", limit=7)
@@ -77,7 +75,3 @@ def test_sizes_follow_coco_as_shares_of_the_picture() -> None:
     whole = 640 * 480
     areas = (31 * 31, 32 * 32, 95 * 95, 96 * 96)
     assert [size_of(area / whole) for area in areas] == ["small", "medium", "medium", "large"]
-
-
-def test_a_case_is_random_in_its_own_way() -> None:
-    assert Case(4, "voc", (1, 2), None, "").seed == [4, 1, 2]

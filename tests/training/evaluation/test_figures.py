@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from tests.training.evaluation.conftest import result
-from training.errors import DataError
 from training.evaluation.cases import cases_of
 from training.evaluation.evaluation import write_csv, write_json
-from training.evaluation.figures import comparisons, report, summary
+from training.evaluation.figures import comparisons, report
 from training.evaluation.measurement import Measurement, Run
 
 
@@ -64,11 +63,6 @@ def test_things_without_a_name_are_a_group_of_their_own() -> None:
     figures = report([result((0.9,), None)], "clicks", trained_on=frozenset())
     assert list(figures["by_seen"]) == ["unnamed"]
     assert list(figures["by_category"]) == ["(unnamed)"]
-
-
-def test_nothing_to_evaluate_is_said() -> None:
-    with pytest.raises(DataError, match="no object"):
-        summary([], "clicks")
 
 
 def test_runs_are_compared_on_the_same_targets(two_pictures: Any, oracle: Any, slow: Any) -> None:

@@ -1,12 +1,13 @@
 """Everybody is asked everything, and what goes wrong with one picture stays with it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.training.conftest import Pictures
+from tests.training.evaluation.conftest import Scripted, sample
 from training.data import Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import cases_of
@@ -45,7 +46,7 @@ def test_a_picture_is_opened_once_for_each_who_answers(
     assert oracle.opened == slow.opened == {"voc:one:0", "voc:two:1"}
 
 
-def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: Any) -> None:
+def test_every_object_gets_its_interactions(two_pictures: Any) -> None:
     # given a method that is wrong in one pixel
     def nearly(picture: Sample, clicks: Any, phrase: str) -> Any:
         x, y, _ = clicks[0]
@@ -54,7 +55,7 @@ def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: An
         mask[rows[0], columns[0]] = False
         return mask
 
-    run = Run(make_scripted("nearly", nearly), "clicks")
+    run = Run(Scripted("nearly", nearly), "clicks")
     for at_least in (1, 4):
         measurement = measured(two_pictures, run, at_least=at_least)
         lengths = {len(result.trajectory.ious) for result in measurement.results[run]}
@@ -62,10 +63,8 @@ def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: An
         assert lengths == {min(at_least, 2)}
 
 
-def test_a_broken_picture_is_passed_over_and_named(
-    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
-) -> None:
-    dataset = make_pictures([make_sample("one"), make_sample("two")], broken=[0])
+def test_a_broken_picture_is_passed_over_and_named(oracle: Any) -> None:
+    dataset = Pictures([sample("one"), sample("two")], broken=[0])
     run = Run(oracle, "clicks")
     done: list[tuple[int, int]] = []
     measurement = Measurement(dataset, [run], {"clicks": cases_of(dataset)})
@@ -75,24 +74,20 @@ def test_a_broken_picture_is_passed_over_and_named(
     assert done[-1] == (6, 6)
 
 
-def test_specks_and_objects_in_void_are_left_out(
-    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
-) -> None:
-    picture = make_sample("one")
+def test_specks_and_objects_in_void_are_left_out(oracle: Any) -> None:
+    picture = sample("one")
     picture.instances[6:26, 5:30] = 0
     picture.instances[6:9, 5:8] = 1
     run = Run(oracle, "clicks")
-    measurement = measured(make_pictures([picture]), run)
+    measurement = measured(Pictures([picture]), run)
     assert [result.case.ids for result in measurement.results[run]] == [(2,), (3,)]
     assert measurement.specks == 1
 
 
-def test_a_phrase_for_what_is_not_there_wants_an_empty_mask(
-    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
-) -> None:
-    picture = make_sample("one", [SampleObject(1, None)], expressions=[Expression("zebra", ())])
+def test_a_phrase_for_what_is_not_there_wants_an_empty_mask(oracle: Any) -> None:
+    picture = sample("one", [SampleObject(1, None)], expressions=[Expression("zebra", ())])
     run = Run(oracle, "phrase")
-    measurement = measured(make_pictures([picture]), run)
+    measurement = measured(Pictures([picture]), run)
     assert [result.trajectory.ious for result in measurement.results[run]] == [(1.0,)]
 
 
@@ -105,16 +100,14 @@ def test_jitter_moves_clicks_alike_for_everybody(two_pictures: Any, oracle: Any,
     assert runs[1].label == "oracle, clicks, jitter 0.6"
 
 
-def test_an_interrupt_leaves_whole_comparisons(
-    two_pictures: Any, oracle: Any, make_scripted: Any
-) -> None:
+def test_an_interrupt_leaves_whole_comparisons(two_pictures: Any, oracle: Any) -> None:
     # given a method that is interrupted in the second picture
     def interrupted(picture: Sample, clicks: Any, phrase: str) -> Any:
         if picture.key == "two":
             raise KeyboardInterrupt
         return np.zeros(picture.instances.shape, bool)
 
-    runs = [Run(oracle, "clicks"), Run(make_scripted("hasty", interrupted), "clicks")]
+    runs = [Run(oracle, "clicks"), Run(Scripted("hasty", interrupted), "clicks")]
     measurement = Measurement(two_pictures, runs, {"clicks": cases_of(two_pictures)})
     # when
     with pytest.raises(KeyboardInterrupt):

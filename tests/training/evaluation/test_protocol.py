@@ -67,15 +67,6 @@ def test_each_square_is_clicked_in_turn_and_the_mask_before_is_handed_on() -> No
     assert befores[1].sum() == 900
 
 
-def test_too_much_is_clicked_away() -> None:
-    mask = two_squares()
-    trajectory = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=2)
-    assert trajectory.clicks[0][2]
-    x, y, positive = trajectory.clicks[1]
-    assert not positive
-    assert not mask[int(y), int(x)]
-
-
 def test_void_is_neither_error_nor_clicked() -> None:
     mask = two_squares()
     void = np.zeros_like(mask)
@@ -178,20 +169,6 @@ def test_clicks_equal_those_of_a_slow_independent_implementation(seed: int) -> N
     else:
         row, column, positive = expected
         assert spot == (column + 0.5, row + 0.5, positive)
-
-
-def test_of_equal_depths_the_first_pixel_and_the_negative_click_are_taken() -> None:
-    # given a missing and an excess square of one size, and two of each
-    target = np.zeros((12, 30), bool)
-    shown = np.zeros((12, 30), bool)
-    target[1:4, 1:4] = target[6:9, 1:4] = True
-    shown[1:4, 20:23] = shown[6:9, 20:23] = True
-    nothing = np.zeros_like(target)
-    # when
-    first = next_click(Target(target, nothing, ""), shown)
-    # then
-    assert first == (21.5, 2.5, False)
-    assert next_click(Target(target, nothing, ""), nothing) == (2.5, 2.5, True)
 
 
 def test_jitter_stays_in_the_region_of_the_deepest_point() -> None:

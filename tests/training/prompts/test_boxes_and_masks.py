@@ -47,10 +47,6 @@ def test_a_box_stays_in_the_picture_and_has_a_size() -> None:
         assert top + NARROWEST <= bottom <= 60
 
 
-def test_nothing_has_no_box() -> None:
-    assert jittered_box(np.zeros((8, 8), bool), np.random.default_rng(0)) is None
-
-
 Mask = NDArray[np.bool_]
 
 

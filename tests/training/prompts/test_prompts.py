@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.conftest import read_recipe
+from tests.training.conftest import draw, read_recipe
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
@@ -84,14 +84,14 @@ def test_what_is_not_there_asks_for_nothing(dogs: Sample) -> None:
         assert not prompt.mask.any()
 
 
-def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count(drawn: Draw) -> None:
+def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count() -> None:
     # given
     shapes = [
         (1, (40, 5, 70, 35), (200, 150, 120)),
         (2, (35, 36, 75, 90), (20, 30, 200)),
         (3, (80, 50, 110, 80), (90, 60, 20)),
     ]
-    picture, instances = drawn(shapes, 160, 96)
+    picture, instances = draw(shapes, 160, 96)
     objects = (SampleObject(1, "skin"), SampleObject(2, "dress"), SampleObject(3, "bag"))
     sample = Sample("a", "ccp", picture, instances.astype(np.int16), objects)
     recipe = PromptRecipe(both=1, phrase_only=0, absent=0, whole=1, phrase_first=0)
@@ -107,8 +107,8 @@ def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count(drawn: Dra
         assert np.array_equal(prompt.void, instances == 3)
 
 
-def test_regions_of_several_objects_are_not_clicked(drawn: Draw) -> None:
-    picture, instances = drawn([(1, (10, 10, 90, 80), (9, 200, 9))], 160, 96)
+def test_regions_of_several_objects_are_not_clicked() -> None:
+    picture, instances = draw([(1, (10, 10, 90, 80), (9, 200, 9))], 160, 96)
     for source, expected in (("coco", 0), ("msrc", 20)):
         objects = (SampleObject(1, "sheep", semantic=True),)
         sample = Sample("a", source, picture, instances.astype(np.int16), objects)
@@ -295,12 +295,10 @@ def test_a_given_mask_is_wrong_at_the_last_click(dogs: Sample) -> None:
         assert (sign > 0) == prompt.mask[int(y), int(x)]
 
 
-def test_one_click_on_a_part_is_asked_about_by_the_name_of_the_part_and_of_the_whole(
-    drawn: Draw,
-) -> None:
+def test_one_click_on_a_part_is_asked_about_by_the_name_of_the_part_and_of_the_whole() -> None:
     # given a cap that lies on a person
     shapes = [(1, (20, 5, 140, 90), (200, 150, 120)), (2, (60, 20, 100, 50), (20, 30, 200))]
-    picture, instances = drawn(shapes, 160, 96)
+    picture, instances = draw(shapes, 160, 96)
     objects = (SampleObject(1, "person"), SampleObject(2, "cup"))
     whole = {1: instances > 0}
     sample = Sample("a", "voc", picture, instances.astype(np.int16), objects, (), whole)

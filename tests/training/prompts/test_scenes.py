@@ -10,7 +10,7 @@ import pytest
 from training.data.sample import Sample, SampleObject
 from training.data.transforms import cut
 from training.prompts.prompts import PromptMaker, PromptRecipe
-from training.prompts.scenes import PictureScene, Scene, annotated_concepts
+from training.prompts.scenes import PictureScene, annotated_concepts
 
 
 def sample(source: str, *objects: tuple[str, tuple[int, int, int, int]]) -> Sample:
@@ -101,10 +101,3 @@ def test_the_bare_noun_means_every_part_of_that_kind() -> None:
 
     assert doors
     assert all(p.phrase is not None and p.phrase.ids == (1, 2) for p in doors)
-
-
-def test_windows_are_in_doubt_where_the_facade_is_meant() -> None:
-    picture = sample("other", ("facade", (0, 0, 200, 120)), ("window", (20, 20, 60, 60)))
-    scene = Scene(picture.image, picture.instances, picture.objects)
-
-    assert [thing.about.id for thing in scene.parts("facade")] == [2]

@@ -1,11 +1,11 @@
 """The pictures of a simulated team: what may be labeled, what is tested, and what a label holds."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.training.conftest import draw, members, write_shard
 from training.data import PackDataset
 from training.errors import DataError
 from training.simulate.team import LEAST_TESTED, TESTED, Labeled, split
@@ -58,16 +58,14 @@ def test_too_few_objects_are_an_error(shard: Path) -> None:
         split(PackDataset([shard]), 1)
 
 
-def test_specks_and_regions_of_several_objects_are_not_tested(
-    make_shard: Callable[..., Path], make_members: Callable[..., dict[str, bytes]], drawn: Callable
-) -> None:
+def test_specks_and_regions_of_several_objects_are_not_tested(tmp_path: Path) -> None:
     # given pictures with a speck and a crowd
     shapes = [(1, (10, 10, 60, 60), (215, 25, 25)), (2, (90, 20, 94, 24), (0, 0, 0))]
     shapes.append((3, (80, 60, 140, 110), (30, 170, 40)))
     named = [(1, "dog", False), (2, "dog", False), (3, "cat", True)]
-    samples = [(f"p{n}", make_members(*drawn(shapes, 160, 120), named)) for n in range(80)]
+    samples = [(f"p{n}", members(*draw(shapes, 160, 120), named)) for n in range(80)]
     # when
-    parts = split(PackDataset([make_shard(samples)]), 1)
+    parts = split(PackDataset([write_shard(tmp_path / "made.tar", samples)]), 1)
     # then
     assert set().union(*parts.tested.values()) == {1}
 
