@@ -23,7 +23,7 @@ from model.network.phraseclick import PhraseClick
 from training.data.sample import Record, RecordDataset, Sample
 from training.errors import DataError
 from training.train.loop import Run
-from training.train.optimization import Average, make_optimizer
+from training.train.optimization import EMA, make_optimizer
 from training.train.recipe import Recipe, read_stages
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
@@ -166,7 +166,7 @@ def without_norms(run: Run) -> None:
         parameter.requires_grad_(True)
     # Its checkpoints do not fit its configuration, so none is loaded to calibrate it.
     run.val = None
-    run.average = Average(run.network, copy.deepcopy(run.network), run.recipe.train.ema)
+    run.ema = EMA(run.network, copy.deepcopy(run.network), run.recipe.train.ema)
     run.optimizer = make_optimizer(run.network, run.recipe.train)
 
 

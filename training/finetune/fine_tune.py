@@ -94,15 +94,15 @@ def fine_tune(
     start = checkpoint.load(champion)
     teacher = start if base is None else checkpoint.load(base)
     inputs = _Inputs(start, teacher, train, validation, replay, recipe)
-    request = inputs.request()
+    request = json.dumps(inputs.request()).encode()
     out.mkdir(parents=True, exist_ok=True)
-    if not _is_requested(out, request):
+    if not ((out / REQUEST).exists() and (out / REQUEST).read_bytes() == request):
         # Remove what another call left, its request first.
         for left in (REQUEST, run_folder.STATE, run_folder.HISTORY):
             (out / left).unlink(missing_ok=True)
         if (out / CHECKPOINT).exists():
             shutil.rmtree(out / CHECKPOINT)
-        atomic_write(out / REQUEST, json.dumps(request))
+        atomic_write(out / REQUEST, request)
     elif (out / CHECKPOINT).exists():
         return _finished(out / CHECKPOINT)
     training = _Training(inputs, out)
@@ -164,9 +164,9 @@ class _Training:
             torch.cuda.set_per_process_memory_fraction(recipe.gpu_share, device)
         tokenizer = with_new_words(start.tokenizer(), train)
         team: Dataset = Renamed(Turned(Downscaled(train)), TEAM)
-        beside = None
+        auxiliary_loss = None
         if replay is None and recipe.distillation > 0:
-            beside = Distillation(
+            auxiliary_loss = Distillation(
                 inputs.teacher,
                 tokenizer,
                 device,
@@ -181,7 +181,7 @@ class _Training:
             start=start.path,
             dataset=team if replay is None else Concatenated([team, replay]),
             tokenizer=tokenizer,
-            beside=beside,
+            auxiliary_loss=auxiliary_loss,
         )
         self.cases: list[Case] = []
         if self.validation is not None:
@@ -223,7 +223,7 @@ class _Training:
 
     def finish(self, name: str, stopped: str) -> FineTuned:
         """Write the candidate with its metrics."""
-        run, network = self.run, self.run.average.network
+        run, network = self.run, self.run.ema.network
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
         if self.best:
@@ -253,11 +253,9 @@ class _Training:
         """Measure on the validation part, keep the best weights, and log the figures."""
         run = self.run
         entry: dict[str, Any] = {"step": run.step, "progress": round(run.progress, 4)}
-        steps = {name: sum(values) / len(values) for name, values in run.figures.items()}
-        entry.update({name: round(value, 5) for name, value in steps.items()})
-        run.figures = {}
+        entry |= {name: round(value, 5) for name, value in run.mean_figures().items()}
         if self.cases and self.validation is not None:
-            network = run.average.network
+            network = run.ema.network
             figures = quick_look(network, run.tokenizer, self.validation, self.cases, most=3)
             measured = [figures[name] for name in SCORED if name in figures]
             entry["validation"] = {key: round(value, 4) for key, value in figures.items()}
@@ -280,13 +278,6 @@ def _digest(dataset: Dataset) -> str:
     for index in range(len(dataset)):
         digest.update(repr((dataset.size(index), dataset.objects(index))).encode())
     return digest.hexdigest()
-
-
-def _is_requested(out: Path, request: Mapping[str, Any]) -> bool:
-    try:
-        return bool(json.loads((out / REQUEST).read_text(encoding="utf-8")) == request)
-    except (OSError, ValueError):
-        return False
 
 
 def _finished(folder: Path) -> FineTuned:

@@ -36,7 +36,7 @@ from training.prompts.questions import Batch, prompt_inputs, simulate_correction
 from training.train import optimization, run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data
-from training.train.losses import AttributeLoss, around_corrections, total_loss
+from training.train.losses import AttributeLoss, total_loss
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained
 from training.train.validation import quick_look, spread_cases
@@ -53,7 +53,7 @@ Report = Callable[[dict[str, Any]], None]
 """Called with each entry of the log."""
 Tick = Callable[[float, dict[str, float]], None]
 """Called after each step with the progress, 0 to 1, and the step's figures."""
-Beside = Callable[[PhraseClick, Features, Batch, int], Tensor]
+AuxiliaryLoss = Callable[[PhraseClick, Features, Batch, int], Tensor]
 """An additional loss of a step on the same pictures."""
 
 
@@ -70,12 +70,12 @@ class Run:
         start: Path | None = None,
         dataset: Dataset | None = None,
         tokenizer: Tokenizer | None = None,
-        beside: Beside | None = None,
+        auxiliary_loss: AuxiliaryLoss | None = None,
     ) -> None:
         """start: a checkpoint to start from, instead of the recipe's.
 
         dataset: training data, instead of the recipe's. tokenizer: the start's words, perhaps
-        extended. beside: an additional loss of each step.
+        extended. auxiliary_loss: added to the loss of each step.
         """
         train = recipe.train
         self.recipe = recipe
@@ -91,7 +91,7 @@ class Run:
 
         if dataset is None:
             dataset = training_data(recipe, folder, data, self.ranks)
-        self.beside = beside
+        self.auxiliary_loss = auxiliary_loss
         self.val = open_dataset(recipe.data.val, data) if recipe.data.val else None
         self.batches = Batches(dataset, recipe, rank=self.ranks.rank, world=self.ranks.world)
         categories = categories_of(dataset)
@@ -113,9 +113,7 @@ class Run:
         for stage in network.backbone.stages[: train.frozen_stages]:
             stage.requires_grad_(False)
         self.network = self.ranks.prepare(network)
-        self.average = optimization.Average(
-            self.network, self.ranks.place(PhraseClick(config)), train.ema
-        )
+        self.ema = optimization.EMA(self.network, self.ranks.place(PhraseClick(config)), train.ema)
         self.attribute_loss = AttributeLoss(config.attributes).to(self.device)
         self.optimizer = optimization.make_optimizer(self.network, train)
         self.amp = optimization.amp_dtype(train.amp, self.device)
@@ -149,7 +147,8 @@ class Run:
                 if tick:
                     tick(min(self.progress, 1.0), figures)
                 if self.step % train.log_every == 0:
-                    self._log_figures(report)
+                    skipped = {"passed_over": len(self.passed_over)} if self.passed_over else {}
+                    self._record(report, {**self.mean_figures(), **skipped})
                 if time.monotonic() - saved > 60 * train.save_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -199,15 +198,18 @@ class Run:
             output = self.network.decode(
                 features, clicks, words, previous, batch.picture_index, boxes
             )
-        output = optimization.in_full(output)
-        corrected = None
-        if self.recipe.loss.correction > 0:
-            corrected = around_corrections(clicks, previous, batch.target)
-        loss, parts = total_loss(output, batch, self.attribute_loss, self.recipe.loss, corrected)
-        if self.beside is not None:
+        loss, parts = total_loss(
+            optimization.to_float32(output),
+            batch,
+            self.attribute_loss,
+            self.recipe.loss,
+            clicks,
+            previous,
+        )
+        if self.auxiliary_loss is not None:
             with self._autocast():
-                parts["beside"] = self.beside(self.network, features, batch, self.step)
-            loss = loss + parts["beside"]
+                parts["auxiliary"] = self.auxiliary_loss(self.network, features, batch, self.step)
+            loss = loss + parts["auxiliary"]
 
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -215,19 +217,19 @@ class Run:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
         means = [float(loss.detach()), float(norm), float(parts["iou"])]
-        reached, length, overlap = self.ranks.mean(means)
+        mean_loss, mean_norm, mean_iou = self.ranks.mean(means)
         # Scaled gradients may overflow: the scaler skips that step, and adapts.
-        gradient = {} if self.scaler.is_enabled() else {"gradient": length}
-        check_finite(self.folder, self.step, batch.keys, loss=reached, **gradient)
+        gradient = {} if self.scaler.is_enabled() else {"gradient": mean_norm}
+        check_finite(self.folder, self.step, batch.keys, loss=mean_loss, **gradient)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ranks.average_buffers(self.network, self.attribute_loss)
-        self.average.follow(self.step)
+        self.ema.update(self.step)
         return {
             **{name: float(value.detach()) for name, value in parts.items()},
-            "loss": reached,
-            "iou": overlap,
-            "norm": length,
+            "loss": mean_loss,
+            "iou": mean_iou,
+            "norm": mean_norm,
             "rate": rate,
         }
 
@@ -240,7 +242,7 @@ class Run:
         looks = {}
         for source in train.validate_sources or largest:
             if cases := spread_cases(self.val, train.validate_objects, source):
-                looks[source] = quick_look(self.average.network, self.tokenizer, self.val, cases)
+                looks[source] = quick_look(self.ema.network, self.tokenizer, self.val, cases)
         self._record(report, looks)
 
     def save(self) -> None:
@@ -255,7 +257,7 @@ class Run:
             "recipe": dataclasses.asdict(self.recipe),
         }
         run_folder.export(
-            self.folder, self.step, self.average.network, self.tokenizer, metrics, self.parent
+            self.folder, self.step, self.ema.network, self.tokenizer, metrics, self.parent
         )
 
     def calibrate(self) -> None:
@@ -316,7 +318,7 @@ class Run:
         """The parts that change with a step and have a state."""
         return {
             "network": self.network,
-            "average": self.average.network,
+            "average": self.ema.network,
             "optimizer": self.optimizer,
             "precision": self.scaler,
             "attribute_loss": self.attribute_loss,
@@ -340,11 +342,11 @@ class Run:
             small = train.first_crop and done < train.first_share
             yield step, train.first_crop if small else train.crop
 
-    def _log_figures(self, report: Report) -> None:
+    def mean_figures(self) -> dict[str, float]:
+        """The means over the steps since the last call."""
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
-        skipped = {"passed_over": len(self.passed_over)} if self.passed_over else {}
         self.figures = {}
-        self._record(report, {**means, **skipped})
+        return means
 
     def _record(self, report: Report, figures: dict[str, Any]) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}

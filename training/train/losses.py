@@ -129,11 +129,12 @@ def total_loss(
     batch: Batch,
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
-    corrected: Tensor | None = None,
+    clicks: ClickBatch | None = None,
+    previous: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The total loss; its parts and the mean IoU, for the log, on the device.
 
-    corrected: B,1,H,W from `around_corrections`; None if nothing is corrected.
+    clicks, previous (B,1,H,W): what was answered, for the weights around corrections.
 
     The mask is compared at the resolution of its logits with the target's means over their cells: a
     quarter of the work of upsampling the logits, with soft borders as targets.
@@ -141,8 +142,8 @@ def total_loss(
     logits, target, void = output.mask_logits, batch.target, batch.void
     stride = output.height // logits.shape[2]
     pixels = pixel_weights(target, void, batch.coarse_source, recipe)
-    if corrected is not None:
-        pixels = pixels * (1.0 + recipe.correction * corrected)
+    if clicks is not None and recipe.correction > 0:
+        pixels = pixels * (1.0 + recipe.correction * around_corrections(clicks, previous, target))
     weight = _means(pixels, stride)
     small = _means(target, stride)
     mask = mask_loss(logits, small, weight, recipe).mean()

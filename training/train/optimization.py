@@ -110,7 +110,7 @@ def cpu_computes_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def in_full(output: Output) -> Output:
+def to_float32(output: Output) -> Output:
     """The output in 32 bits, since losses are sums over many pixels."""
     coarse = output.coarse_logits
     return output._replace(
@@ -120,8 +120,8 @@ def in_full(output: Output) -> Output:
     )
 
 
-class Average:
-    """A copy of a network that follows it: quickly at first, then slowly."""
+class EMA:
+    """The exponential moving average of a network's weights: it follows quickly at first."""
 
     def __init__(self, network: PhraseClick, copy: PhraseClick, decay: float) -> None:
         """copy: a network of the same shape, which becomes the average."""
@@ -134,7 +134,7 @@ class Average:
         self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
         self._set(1.0)
 
-    def follow(self, step: int) -> None:
+    def update(self, step: int) -> None:
         """Move towards the network as it is after this step."""
         self._set(1.0 - min(self._decay, (1.0 + step) / (10.0 + step)))
 

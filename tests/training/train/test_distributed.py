@@ -45,7 +45,7 @@ with joined(torch.device("cpu")) as ranks:
     kept = {
         "gradients": [each.grad for each in parts],
         "network": run.network.state_dict(),
-        "average": run.average.network.state_dict(),
+        "average": run.ema.network.state_dict(),
         "attributes": run.attribute_loss.state_dict(),
         "reported": len(entries),
     }

@@ -35,7 +35,7 @@ def weights(target: torch.Tensor, recipe: LossRecipe = RECIPE) -> torch.Tensor:
 def loss_of(
     logits: torch.Tensor,
     recipe: LossRecipe = RECIPE,
-    corrected: torch.Tensor | None = None,
+    clicks: ClickBatch | None = None,
     iou: torch.Tensor | None = None,
 ) -> float:
     """The total loss of an answer to a question about the square."""
@@ -51,7 +51,7 @@ def loss_of(
         ["picture"],
     )
     output = Output(logits, torch.zeros(1, 0), None, 32, 32, iou)
-    return float(total_loss(output, batch, AttributeLoss(()), recipe, corrected)[0])
+    return float(total_loss(output, batch, AttributeLoss(()), recipe, clicks, target)[0])
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, LossRecipe(dice=0.0), LossRecipe(cross_entropy=0.0)])
@@ -125,9 +125,8 @@ def test_an_error_beside_a_correction_costs_more() -> None:
 
     # when it is corrected there, elsewhere, or nowhere
     def loss(x: float | None) -> float:
-        clicks = ClickBatch(torch.tensor([[[x or 0.0, x or 0.0]]]), torch.tensor([[1.0]]))
-        near = None if x is None else around_corrections(clicks, target, target)
-        return loss_of(logits, LossRecipe(correction=3.0), near)
+        clicks = None if x is None else ClickBatch(torch.full((1, 1, 2), x), torch.ones(1, 1))
+        return loss_of(logits, LossRecipe(correction=3.0), clicks)
 
     # then
     assert loss(10.0) > loss(None) > loss(24.0)
