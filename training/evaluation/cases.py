@@ -49,12 +49,11 @@ def cases_of(
     *,
     sources: Sequence[str] = (),
     limit: int = 0,
-    seed: int = 0,
 ) -> list[Case]:
     """The cases of a mode for all objects that are single things (no semantic regions).
 
-    limit: number of objects of each source at most, chosen by the seed; 0: all. Objects that fit
-    two modes are chosen for both.
+    limit: number of objects of each source at most, the same ones each time; 0: all. Objects that
+    fit two modes are chosen for both.
     """
     by_source: dict[str, list[tuple[int, SampleObject]]] = {}
     for index, source in enumerate(dataset.sources):
@@ -63,7 +62,7 @@ def cases_of(
             by_source.setdefault(source, []).extend(things)
     cases: dict[Case, None] = {}
     for source, objects in sorted(by_source.items()):
-        order = np.random.default_rng(seed).permutation(len(objects))
+        order = np.random.default_rng(0).permutation(len(objects))
         spoken = any(about.phrases for _, about in objects)
         asked = [
             i
@@ -75,7 +74,7 @@ def cases_of(
             index, about = objects[i]
             cases.update(dict.fromkeys(_questions(dataset, index, source, about, mode)))
         if mode == "phrase":
-            cases.update(dict.fromkeys(_expressions(dataset, source, limit, seed)))
+            cases.update(dict.fromkeys(_expressions(dataset, source, limit)))
     return sorted(cases, key=lambda case: (case.index, case.ids))
 
 
@@ -141,7 +140,7 @@ def _questions(
         yield Case(index, source, kind if mode == "phrase" else (about.id,), concept, word)
 
 
-def _expressions(dataset: Dataset, source: str, limit: int, seed: int) -> Iterator[Case]:
+def _expressions(dataset: Dataset, source: str, limit: int) -> Iterator[Case]:
     """Cases of written phrases for several objects or none."""
     cases = [
         Case(index, source, expression.ids, None, expression.text)
@@ -150,6 +149,6 @@ def _expressions(dataset: Dataset, source: str, limit: int, seed: int) -> Iterat
         for expression in dataset.expressions(index)
     ]
     if limit and len(cases) > limit:
-        order = np.random.default_rng(seed).permutation(len(cases))
+        order = np.random.default_rng(0).permutation(len(cases))
         cases = [cases[i] for i in order[:limit]]
     yield from cases

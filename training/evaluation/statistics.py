@@ -69,7 +69,6 @@ def paired_difference(
     one: Sequence[float],
     other: Sequence[float],
     groups: Sequence[Hashable] | None = None,
-    seed: int = 0,
 ) -> Estimate:
     """The mean of one - other with its 95 % interval; both N, measured on the same cases, in order.
 
@@ -78,7 +77,7 @@ def paired_difference(
     """
     if len(one) != len(other):
         raise DataError(f"{len(one)} and {len(other)} values are no pairs.")
-    return estimate(np.asarray(one, float) - np.asarray(other, float), groups, seed)
+    return estimate(np.asarray(one, float) - np.asarray(other, float), groups)
 
 
 def chance(

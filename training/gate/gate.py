@@ -95,24 +95,19 @@ def judge(
     outcomes = {which: _outcomes(asked, rules) for which, asked in measurements.items()}
     ruling = rule(outcomes, rules, old.name)
     images = Images(pictures, check)
+    ruled = asdict(ruling)
+    comparisons = ruled.pop("comparisons")
     report = {
-        "passed": ruling.passed,
-        "reason": ruling.reason,
-        "reasons": list(ruling.reasons),
-        "warnings": list(ruling.warnings),
+        **ruled,
         "candidate": new.name,
         "champion": old.name,
         "sets": {
             which: {
                 "called": name,
                 **_counts(measurements[which]),
-                "comparisons": [asdict(row) for row in ruling.comparisons[which]],
+                "comparisons": comparisons[which],
             }
             for which, name in SETS.items()
-        },
-        "labels": {
-            label: [asdict(row) for row in comparisons]
-            for label, comparisons in ruling.labels.items()
         },
         "suggestions": compare_suggestions(
             *served, own, most_clicks=rules.most_interactions, seed=rules.seed, images=images

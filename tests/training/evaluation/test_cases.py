@@ -1,6 +1,5 @@
 """Which questions are asked of which data."""
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.training.conftest import Pictures
@@ -17,7 +16,7 @@ def test_by_clicks_every_object_is_asked_for_once(two_pictures: Any) -> None:
     assert cases[0].phrase == "dog"
 
 
-def test_a_bare_name_alone_asks_for_all_of_the_kind_once(make_sample: Callable[..., Any]) -> None:
+def test_a_bare_name_alone_asks_for_all_of_the_kind_once() -> None:
     # given two sofas under two names, a region of several more, and a cat
     objects = [
         SampleObject(1, "sofa"),
@@ -39,7 +38,7 @@ def test_a_bare_name_alone_asks_for_all_of_the_kind_once(make_sample: Callable[.
     assert target_of(dataset[0], alone[0]).mask.sum() == 20 * 25 + 20 * 30
 
 
-def test_what_people_wrote_is_a_question_each(make_sample: Callable[..., Any]) -> None:
+def test_what_people_wrote_is_a_question_each() -> None:
     # given a dog with a written phrase, and one without
     objects = [SampleObject(1, "dog", phrases=("red one", "left dog")), SampleObject(2, "dog")]
     said = [Expression("both dogs", (1, 2)), Expression("the zebra", ())]
@@ -55,9 +54,7 @@ def test_what_people_wrote_is_a_question_each(make_sample: Callable[..., Any]) -
     assert [case.phrase for case in cases_of(dataset, "clicks")] == ["red one", "dog"]
 
 
-def test_a_limit_chooses_the_same_objects_each_time_and_in_each_mode(
-    make_sample: Callable[..., Any],
-) -> None:
+def test_a_limit_chooses_the_same_objects_each_time_and_in_each_mode() -> None:
     dataset = Pictures(
         [sample(str(n), source=source) for source in ("voc", "coco") for n in range(10)]
     )
@@ -68,7 +65,6 @@ def test_a_limit_chooses_the_same_objects_each_time_and_in_each_mode(
         case.ids for case in limited
     ]
     assert {case.source for case in cases_of(dataset, sources=["coco"])} == {"coco"}
-    assert limited != cases_of(dataset, "clicks", limit=7, seed=1)
 
 
 def test_sizes_follow_coco_as_shares_of_the_picture() -> None:

@@ -53,7 +53,7 @@ class SyntheticDataset:
         self._patches = patches
         self._kept: dict[int, NDArray[np.uint8]] = {}
         self.categories = KINDS
-        self._read = functools.lru_cache(maxsize=8)(self._by_index)
+        self._read = functools.lru_cache(maxsize=8)(self.made)
 
     @property
     def sources(self) -> Sequence[str]:
@@ -65,7 +65,8 @@ class SyntheticDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self._count:
             raise IndexError(f"Scene {index} of {self._count}")
-        return self._read(index)
+        width, height = self.size(index)
+        return self._read(index, height, width)
 
     def size(self, index: int) -> tuple[int, int]:
         return SIZES[index % len(SIZES)]
@@ -98,10 +99,6 @@ class SyntheticDataset:
         image = camera.develop(levels, texture("grain", size, rng))
         source = SOURCE if background is None else ON_PHOTOGRAPHS
         return _sample(f"synthetic-{self.seed}-{number}", source, image, builder)
-
-    def _by_index(self, index: int) -> Sample:
-        width, height = self.size(index)
-        return self.made(index, height, width)
 
     def _patch(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32] | None:
         """3,H,W levels: a random part of a photograph."""
