@@ -181,16 +181,10 @@ def saving(unlearned: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
     return expected
 
 
-def test_one_click_leaves_nothing_to_save(saving: Saving) -> None:
-    assert saving(0.95, 1.0) == 0.0
-
-
 def test_the_surer_and_the_costlier_the_more_may_be_saved(saving: Saving) -> None:
     assert saving(0.95, 4.0) > saving(0.95, 2.5) > saving(0.8, 2.5) > 0.0
-
-
-def test_what_is_hardly_there_promises_nothing(saving: Saving) -> None:
-    assert saving(0.5, 5.0) == saving(0.4, 5.0) == 0.0
+    # one click leaves nothing to save, and what is hardly there promises nothing
+    assert saving(0.95, 1.0) == saving(0.5, 5.0) == saving(0.4, 5.0) == 0.0
 
 
 def scenes(count: int, shots: int, *, seed: int = 0) -> np.ndarray:

@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.data.conftest import PERSON, Box, Write, annotation, corners, write_instances
+from tests.training.data.conftest import (
+    PERSON,
+    annotation,
+    box,
+    corners,
+    write_instances,
+    write_picture,
+)
 from training.data import open_dataset
 from training.data.coco import open_coco
 from training.errors import DataError
 
 
 @pytest.fixture
-def coco(tmp_path: Path, write_picture: Write) -> Path:
+def coco(tmp_path: Path) -> Path:
     """annotations/instances_val2017.json with val2017/ beside it, as COCO unpacks."""
     for number in (9, 25):
         write_picture(tmp_path / "val2017" / f"{number:012d}.jpg", seed=number)
@@ -32,7 +39,7 @@ def coco(tmp_path: Path, write_picture: Write) -> Path:
     )
 
 
-def test_reads_pictures_categories_and_masks(coco: Path, box: Box) -> None:
+def test_reads_pictures_categories_and_masks(coco: Path) -> None:
     # when
     dataset = open_coco(coco)
     first, second = dataset[0], dataset[1]
@@ -50,7 +57,7 @@ def test_reads_pictures_categories_and_masks(coco: Path, box: Box) -> None:
     assert np.array_equal(second.image, picture)
 
 
-def test_the_smaller_of_two_is_on_top_and_the_larger_stays_whole(coco: Path, box: Box) -> None:
+def test_the_smaller_of_two_is_on_top_and_the_larger_stays_whole(coco: Path) -> None:
     # when
     sample = open_coco(coco)[0]
     # then
@@ -62,7 +69,7 @@ def test_the_smaller_of_two_is_on_top_and_the_larger_stays_whole(coco: Path, box
     assert set(sample.masks) == {1}
 
 
-def test_a_crowd_is_a_semantic_region_under_everything(coco: Path, box: Box) -> None:
+def test_a_crowd_is_a_semantic_region_under_everything(coco: Path) -> None:
     # given: the last 400 pixels down the columns, an object of 20 x 20 over its lower half
     content = json.loads(coco.read_text())
     content["annotations"].append(annotation(900104, 9, [corners(40, 20, 60, 40)]))
@@ -89,7 +96,6 @@ def test_a_crowd_is_a_semantic_region_under_everything(coco: Path, box: Box) -> 
 )
 def test_finds_the_pictures_of_any_project(
     tmp_path: Path,
-    write_picture: Write,
     file: str,
     names: tuple[str, str],
     pictures: str,
@@ -139,9 +145,7 @@ def test_what_is_broken_is_left_out_counted_and_named(
         assert name in caplog.text
 
 
-def test_a_picture_of_another_size_or_torn_is_named_when_it_is_read(
-    coco: Path, write_picture: Write
-) -> None:
+def test_a_picture_of_another_size_or_torn_is_named_when_it_is_read(coco: Path) -> None:
     # given
     pictures = coco.parents[1] / "val2017"
     write_picture(pictures / "000000000009.jpg", width=61)

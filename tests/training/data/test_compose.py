@@ -1,18 +1,13 @@
 """A composed picture shows two of a kind, and its masks and words fit what it shows."""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.training.conftest import Pictures
+from tests.training.conftest import BLUE, RED, Pictures
 from training.data.compose import Composer, beside, pasted
-from training.data.sample import VOID, Dataset, Sample, SampleObject
+from training.data.sample import VOID, Sample, SampleObject
 from training.prompts.scenes import Scene
-
-MakePictures = Callable[[Sequence[Sample]], Dataset]
-RED, BLUE = (215, 25, 25), (25, 45, 215)
 
 
 def one_dog(key: str, colour: tuple[int, int, int], *, source: str = "voc") -> Sample:

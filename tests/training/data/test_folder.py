@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.training.data.conftest import Box, Write
+from tests.training.data.conftest import box, write_picture
 from training.data import FolderDataset, open_dataset
 from training.errors import DataError
 
@@ -22,9 +22,7 @@ def write_mask(path: Path, mask: NDArray[np.bool_], void: NDArray[np.bool_] | No
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "bmp", "webp"])
-def test_reads_a_mask_beside_a_picture(
-    tmp_path: Path, write_picture: Write, box: Box, suffix: str
-) -> None:
+def test_reads_a_mask_beside_a_picture(tmp_path: Path, suffix: str) -> None:
     # given
     image = write_picture(tmp_path / "grabcut" / f"flower.{suffix}")
     write_mask(tmp_path / "grabcut" / "flower.png", box(10, 10, 30, 30), box(10, 10, 12, 30))
@@ -52,8 +50,6 @@ def test_reads_a_mask_beside_a_picture(
 )
 def test_reads_masks_in_a_sibling_folder(
     tmp_path: Path,
-    write_picture: Write,
-    box: Box,
     pictures: str,
     masks: str,
     name: str,
@@ -70,7 +66,7 @@ def test_reads_masks_in_a_sibling_folder(
     assert np.array_equal(dataset[0].mask(1), box(3, 4, 50, 20))
 
 
-def test_two_folders_may_be_named(tmp_path: Path, write_picture: Write, box: Box) -> None:
+def test_two_folders_may_be_named(tmp_path: Path) -> None:
     write_picture(tmp_path / "photos" / "a.webp")
     write_mask(tmp_path / "drawn" / "a.png", box(0, 0, 9, 9))
     place = "folder:.?pictures=photos&masks=drawn&source=mine"
@@ -80,9 +76,7 @@ def test_two_folders_may_be_named(tmp_path: Path, write_picture: Write, box: Box
     assert dataset[0].mask(1).sum() == 81
 
 
-def test_a_text_beside_a_picture_is_its_phrase(
-    tmp_path: Path, write_picture: Write, box: Box
-) -> None:
+def test_a_text_beside_a_picture_is_its_phrase(tmp_path: Path) -> None:
     # given
     for name in ("one", "two"):
         write_picture(tmp_path / f"{name}.jpg")
@@ -96,9 +90,7 @@ def test_a_text_beside_a_picture_is_its_phrase(
     assert dataset.objects(1)[0].phrases == ()
 
 
-def test_reads_masks_of_ones_of_colours_and_of_palettes(
-    tmp_path: Path, write_picture: Write, box: Box
-) -> None:
+def test_reads_masks_of_ones_of_colours_and_of_palettes(tmp_path: Path) -> None:
     # given: 0 and 1; the dark red of label maps; a palette that says grey 128 for void
     mask = box(5, 5, 25, 25)
     coloured = np.zeros((40, 60, 3), np.uint8)
@@ -124,7 +116,7 @@ def test_reads_masks_of_ones_of_colours_and_of_palettes(
 
 @pytest.mark.parametrize(("suffix", "turned"), [("jpg", True), ("webp", False)])
 def test_a_picture_is_turned_where_browsers_turn_it(
-    tmp_path: Path, write_picture: Write, box: Box, suffix: str, turned: bool
+    tmp_path: Path, suffix: str, turned: bool
 ) -> None:
     # given: a picture that asks viewers to turn it by 90 degrees, a mask over what they show
     exif = Image.Exif()
@@ -142,7 +134,7 @@ def test_a_picture_is_turned_where_browsers_turn_it(
 
 
 def test_what_does_not_fit_is_left_out_counted_and_named(
-    tmp_path: Path, write_picture: Write, box: Box, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given
     for name in ("good", "alone", "odd", "torn"):
@@ -162,9 +154,7 @@ def test_what_does_not_fit_is_left_out_counted_and_named(
     assert "torn.jpg cannot be decoded" in caplog.text
 
 
-def test_names_the_picture_that_changed_after_opening(
-    tmp_path: Path, write_picture: Write, box: Box
-) -> None:
+def test_names_the_picture_that_changed_after_opening(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg")
     write_mask(tmp_path / "a.png", box(0, 0, 9, 9))
     dataset = FolderDataset(tmp_path)
@@ -176,14 +166,14 @@ def test_names_the_picture_that_changed_after_opening(
         dataset[0]
 
 
-def test_says_what_a_folder_must_hold(tmp_path: Path, write_picture: Write) -> None:
+def test_says_what_a_folder_must_hold(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"expected name\.jpg \+ name\.png"):
         open_dataset([f"folder:{tmp_path}"])
 
 
 def test_a_long_list_of_gaps_is_named_in_part_and_counted(
-    tmp_path: Path, write_picture: Write, box: Box, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given
     write_picture(tmp_path / "good.jpg")

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.training.data.conftest import Write
+from tests.training.data.conftest import write_picture
 from training.data import FORMATS, Concatenated, Without, open_dataset
 from training.errors import DataError
 
 
 @pytest.fixture
-def folder(tmp_path: Path, write_picture: Write) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Two pictures with masks."""
     for name in ("a", "b"):
         write_picture(tmp_path / "davis" / f"{name}.jpg", width=50 if name == "b" else 60)

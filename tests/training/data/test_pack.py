@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from tests.training.conftest import members, write_shard
 from training.data import VOID, PackDataset
 from training.data.pack import QUALITIES, reencode
 from training.errors import DataError
-
-Members = Callable[..., dict[str, bytes]]
 
 
 def test_reads_pictures_objects_and_void(shard: Path) -> None:
@@ -36,7 +33,7 @@ def test_reads_pictures_objects_and_void(shard: Path) -> None:
     assert sample.mask(1, 2).sum() == sample.mask(1).sum() + sample.mask(2).sum()
 
 
-def test_skips_and_counts_a_sample_without_masks(make_members: Members, tmp_path: Path) -> None:
+def test_skips_and_counts_a_sample_without_masks(tmp_path: Path) -> None:
     # given
     grey = np.full((20, 30, 3), 99, np.uint8)
     ids = np.ones((20, 30), np.uint8)
@@ -53,7 +50,7 @@ def test_skips_and_counts_a_sample_without_masks(make_members: Members, tmp_path
     assert dataset[0].key == "b"
 
 
-def test_names_the_sample_that_cannot_be_read(make_members: Members, tmp_path: Path) -> None:
+def test_names_the_sample_that_cannot_be_read(tmp_path: Path) -> None:
     # given masks of another size than the picture, and a torn picture
     grey = np.full((20, 30, 3), 99, np.uint8)
     odd, torn = (
@@ -66,7 +63,7 @@ def test_names_the_sample_that_cannot_be_read(make_members: Members, tmp_path: P
             dataset[index]
 
 
-def test_reads_jpeg_and_phrases_of_people_too(make_members: Members, tmp_path: Path) -> None:
+def test_reads_jpeg_and_phrases_of_people_too(tmp_path: Path) -> None:
     # given
     grey = np.full((20, 30, 3), 99, np.uint8)
     sample = members(grey, np.ones((20, 30), np.uint8), [(1, None, False)])
@@ -83,9 +80,7 @@ def test_reads_jpeg_and_phrases_of_people_too(make_members: Members, tmp_path: P
     assert abs(int(read.image.mean()) - 99) <= 1
 
 
-def test_pictures_look_as_the_server_shows_them(
-    make_shard: Callable[..., Path], make_members: Members
-) -> None:
+def test_pictures_look_as_the_server_shows_them(tmp_path: Path) -> None:
     # given grey values of 16 bits, and pixels that are transparent
     deep = np.full((20, 30), 0x4000, np.uint16)
     hidden = np.zeros((20, 30, 4), np.uint8)
@@ -94,11 +89,11 @@ def test_pictures_look_as_the_server_shows_them(
         stream = io.BytesIO()
         Image.fromarray(array).save(stream, "PNG")
         empty = np.zeros((20, 30, 3), np.uint8)
-        sample = make_members(empty, np.ones((20, 30), np.uint8), [(1, "cat", False)])
+        sample = members(empty, np.ones((20, 30), np.uint8), [(1, "cat", False)])
         del sample["webp"]
         samples.append((f"p{len(samples)}", {"png": stream.getvalue(), **sample}))
     # when
-    dataset = PackDataset([make_shard(samples)])
+    dataset = PackDataset([write_shard(tmp_path / "made.tar", samples)])
     # then they are scaled, not clipped, and show the page's white
     assert (dataset[0].image == 0x40).all()
     assert (dataset[1].image == 255).all()

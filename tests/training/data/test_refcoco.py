@@ -12,16 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.data.conftest import (
-    DOG,
-    PERSON,
-    Box,
-    Write,
-    annotation,
-    corners,
-    ref,
-    write_instances,
-)
+from tests.training.data.conftest import REFS, box, ref, write_picture, write_refer_instances
 from training.data import Expression, open_dataset
 from training.data.coco import open_refcoco, read_plain_pickle
 from training.errors import DataError
@@ -51,30 +42,8 @@ def write_pickle(path: Path, content: object, protocol: int) -> None:
         PythonTwo(file, protocol).dump(content)
 
 
-REFS = [
-    ref(0, 9, 501, "train", "the left man", "man in café"),
-    ref(1, 9, 502, "train", "right man"),
-    ref(2, 25, 503, "val", "only dog"),
-    ref(3, 30, 504, "testA", "woman"),
-    ref(4, 9, 501, "train", "guy on left"),
-]
-
-
-def write_pictures(folder: Path) -> None:
-    """instances.json: two persons and a dog in the first picture, one thing in the others."""
-    about = [(501, 9, 0), (502, 9, 40), (503, 25, 10), (504, 30, 30), (505, 9, 20)]
-    annotations = [
-        annotation(number, image, [corners(left, 5, left + 20, 25)], category_id=kind)
-        for (number, image, left), kind in zip(
-            about, (PERSON, PERSON, DOG, PERSON, DOG), strict=True
-        )
-    ]
-    names = {number: f"COCO_train2014_{number:012d}.jpg" for number in (9, 25, 30)}
-    write_instances(folder / "instances.json", names, annotations)
-
-
 @pytest.fixture
-def home(tmp_path: Path, write_picture: Write) -> Path:
+def home(tmp_path: Path) -> Path:
     """data/ with images/mscoco/images/train2014/ in it, as the sets' own tools want it."""
     for number in (9, 25, 30):
         name = f"COCO_train2014_{number:012d}.jpg"
@@ -84,13 +53,13 @@ def home(tmp_path: Path, write_picture: Write) -> Path:
 
 @pytest.fixture
 def refcoco(home: Path) -> Path:
-    write_pictures(home / "refcoco")
+    write_refer_instances(home / "refcoco")
     write_pickle(home / "refcoco" / "refs(unc).p", REFS, 2)
     return home / "refcoco"
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
-def test_reads_phrases_objects_and_masks_of_a_split(refcoco: Path, box: Box, protocol: int) -> None:
+def test_reads_phrases_objects_and_masks_of_a_split(refcoco: Path, protocol: int) -> None:
     # given
     write_pickle(refcoco / "refs(unc).p", REFS, protocol)
     # when
@@ -127,7 +96,7 @@ def test_splits_are_kept_apart(refcoco: Path) -> None:
 def test_reads_the_division_that_is_named(home: Path, name: str, place: str) -> None:
     # given: two divisions of one set
     folder = home / name
-    write_pictures(folder)
+    write_refer_instances(folder)
     write_pickle(folder / "refs(google).p", [ref(0, 25, 503, "val", "by google")], 2)
     write_pickle(folder / "refs(umd).p", [ref(0, 25, 503, "val", "by umd")], 2)
     # when
@@ -140,10 +109,10 @@ def test_reads_the_division_that_is_named(home: Path, name: str, place: str) -> 
         open_refcoco(folder, by="unc")
 
 
-def test_phrases_of_grefcoco_denote_one_several_or_nothing(home: Path, box: Box) -> None:
+def test_phrases_of_grefcoco_denote_one_several_or_nothing(home: Path) -> None:
     # given
     folder = home / "grefcoco"
-    write_pictures(folder)
+    write_refer_instances(folder)
     said = [
         {**ref(0, 9, [501], "train", "left man"), "category_id": [1]},
         {**ref(1, 9, [501, 502], "train", "two men", "the men"), "category_id": [1, 1]},

@@ -8,56 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import ImageFile
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 from model.torchvision_operators import torchvision
-from tests.training.data.conftest import Box, Write
+from tests.training.data.conftest import (
+    VOC_NAMES as NAMES,
+)
+from tests.training.data.conftest import (
+    box,
+    voc_maps,
+    write_labels,
+    write_picture,
+    write_voc,
+)
 from training.data import VOID, open_dataset
 from training.data.voc import CATEGORIES
 from training.errors import DataError
 
 DOG, PERSON = CATEGORIES.index("dog") + 1, CATEGORIES.index("person") + 1
-NAMES = ("2007_000032", "2008_000123", "2010_000999")
-
-
-def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(labels)
-    # Colours that say nothing of the numbers, as VOC's do not.
-    picture.putpalette([(37 * place) % 256 for place in range(768)])
-    picture.save(path)
 
 
 @pytest.fixture
-def maps(box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Two persons and a dog between them, with undecided borders: objects and classes."""
-    objects = np.zeros((40, 60), np.uint8)
-    classes = np.zeros((40, 60), np.uint8)
-    for number, kind, mask in (
-        (1, PERSON, box(2, 2, 18, 38)),
-        (2, DOG, box(22, 20, 36, 34)),
-        (3, PERSON, box(40, 2, 58, 38)),
-    ):
-        objects[mask], classes[mask] = number, kind
-    for border in (box(18, 2, 20, 38), box(36, 20, 38, 34)):
-        objects[border] = classes[border] = 255
-    return objects, classes
-
-
-@pytest.fixture
-def voc(tmp_path: Path, write_picture: Write, maps: tuple[NDArray[np.uint8], ...]) -> Path:
-    root = tmp_path / "VOCdevkit" / "VOC2012"
-    for place, name in enumerate(NAMES):
-        write_picture(root / "JPEGImages" / f"{name}.jpg", seed=place)
-        write_labels(root / "SegmentationObject" / f"{name}.png", maps[0])
-        write_labels(root / "SegmentationClass" / f"{name}.png", maps[1])
-    lists = root / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    for split, names in (("train", NAMES[:2]), ("val", NAMES[2:]), ("trainval", NAMES)):
-        (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
-    return root
+def voc(tmp_path: Path) -> Path:
+    return write_voc(tmp_path)
 
 
 def write_mat(path: Path, kind: str, labels: NDArray[np.uint8], categories: list[int]) -> None:
@@ -76,9 +51,11 @@ def write_mat(path: Path, kind: str, labels: NDArray[np.uint8], categories: list
 
 
 @pytest.fixture
-def sbd(tmp_path: Path, write_picture: Write, maps: tuple[NDArray[np.uint8], ...]) -> Path:
+def sbd(tmp_path: Path) -> Path:
     root = tmp_path / "benchmark_RELEASE" / "dataset"
-    objects, classes = (np.where(labels == 255, 0, labels).astype(np.uint8) for labels in maps)
+    objects, classes = (
+        np.where(labels == 255, 0, labels).astype(np.uint8) for labels in voc_maps()
+    )
     for place, name in enumerate(NAMES):
         write_picture(root / "img" / f"{name}.jpg", seed=place)
         write_mat(root / "inst" / f"{name}.mat", "GTinst", objects, [PERSON, DOG, PERSON])
@@ -88,7 +65,7 @@ def sbd(tmp_path: Path, write_picture: Write, maps: tuple[NDArray[np.uint8], ...
     return root
 
 
-def test_reads_objects_categories_and_borders(voc: Path, box: Box) -> None:
+def test_reads_objects_categories_and_borders(voc: Path) -> None:
     # when
     dataset = open_dataset([f"{voc}?split=train"])
     sample = dataset[1]
@@ -140,7 +117,7 @@ def test_the_category_is_that_of_most_pixels(voc: Path) -> None:
     assert [o.category for o in objects] == ["dog", None]
 
 
-def test_reads_sbd_as_it_is_released(sbd: Path, box: Box) -> None:
+def test_reads_sbd_as_it_is_released(sbd: Path) -> None:
     # when
     dataset = open_dataset([f"{sbd.parent.parent}?split=val"])
     sample = dataset[0]
@@ -194,7 +171,7 @@ def test_what_is_broken_is_left_out_counted_and_named(
 
 
 def test_maps_of_another_size_are_left_out_with_both_sizes(
-    voc: Path, write_picture: Write, caplog: pytest.LogCaptureFixture
+    voc: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_picture(voc / "JPEGImages" / f"{NAMES[0]}.jpg", width=50)
     with caplog.at_level(logging.WARNING):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.training.conftest import Pictures
-from tests.training.data.conftest import Write
+from tests.training.data.conftest import write_picture
 from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.data.synthetic import SyntheticDataset
@@ -58,7 +58,7 @@ def test_a_picture_made_at_the_size_of_its_view_is_shown_as_it_is() -> None:
 
 
 def test_a_broken_picture_is_none_and_is_named_once(
-    tmp_path: Path, write_picture: Write, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given: two pictures, of which one is torn after the set was opened
     for name in ("a", "b"):

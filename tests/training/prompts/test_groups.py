@@ -7,12 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from tests.training.conftest import BLUE, RED
 from training.data.sample import SampleObject
 from training.prompts.phrases import name_all, name_some
 from training.prompts.scenes import Scene
 from training.prompts.vocabulary import COLOURS
-
-RED, BLUE = (215, 25, 25), (25, 45, 215)
 
 
 def drawn(

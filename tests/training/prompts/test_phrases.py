@@ -1,10 +1,11 @@
 """What a made phrase claims is true of the mask it names, and of no sibling when it says so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from tests.training.conftest import BLUE, RED, draw
 from training.data.sample import SampleObject
 from training.prompts.phrases import describe, name_all
 from training.prompts.scenes import Scene, colour_names
@@ -17,12 +18,8 @@ from training.prompts.vocabulary import (
     words_for,
 )
 
-RED, BLUE = (215, 25, 25), (25, 45, 215)
-Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
-
 
 def scene_of(
-    draw: Draw,
     shapes: Sequence[tuple[int, tuple[int, int, int, int], tuple[int, int, int]]],
     names: dict[int, str | None],
 ) -> Scene:
@@ -55,15 +52,6 @@ def test_place_colour_and_size_distinguish_two_of_a_kind() -> None:
     for wrong in ("left", "red", "big", "large"):
         assert not any(wrong in text for text in second)
     assert not first & second
-
-
-def test_three_in_a_row_are_counted_from_both_sides() -> None:
-    shapes = [(1, (5, 40, 45, 80), RED), (2, (80, 40, 120, 80), RED), (3, (155, 40, 195, 80), RED)]
-    scene = scene_of(shapes, {1: "cow", 2: "cow", 3: "cow"})
-    middle = said(scene, 2, unique=True, count=120)
-    assert any("middle" in text or "center" in text for text in middle)
-    assert any("second" in text for text in middle)
-    assert any("third from" in text and "right" in text for text in said(scene, 1, unique=True))
 
 
 def test_one_word_for_two_concepts_denotes_both_and_doubt_is_named() -> None:

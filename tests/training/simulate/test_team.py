@@ -24,21 +24,17 @@ def test_at_most_half_may_be_labeled_and_others_are_tested(team: Path) -> None:
     assert parts != split(dataset, 2)
 
 
-def test_records_of_one_picture_stay_together(
-    make_shard: Callable[..., Path], make_members: Callable[..., dict[str, bytes]], drawn: Callable
-) -> None:
+def test_records_of_one_picture_stay_together(tmp_path: Path) -> None:
     # given three records of each of thirty pictures, each with another object
     boxes = [(4, 4, 30, 30), (56, 8, 84, 36), (20, 44, 60, 76)]
     samples = []
     for number in range(30):
         shapes = [(n, box, (200, 7 * number, 20)) for n, box in enumerate(boxes, 1)]
-        picture, instances = drawn(shapes, 108, 80)
+        picture, instances = draw(shapes, 108, 80)
         for one in (1, 2, 3):
             masks = np.where(instances == one, one, 0).astype(np.uint8)
-            samples.append(
-                (f"p{number}-{one}", make_members(picture, masks, [(one, "ring", False)]))
-            )
-    dataset = PackDataset([make_shard(samples)])
+            samples.append((f"p{number}-{one}", members(picture, masks, [(one, "ring", False)])))
+    dataset = PackDataset([write_shard(tmp_path / "made.tar", samples)])
     # when
     parts = split(dataset, 1)
     labeled = Labeled(dataset)
