@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from training.data.masks import thin_parts
 from training.data.sample import Sample, SampleObject, pick
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample
-Kind = Literal["whole", "part", "close", "detail"]
+Kind = Literal["whole", "close", "detail", "part"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 # A detail is this share of its object's size, at least `SMALLEST_DETAIL` pixels of the picture.
@@ -106,7 +107,7 @@ def random_view(
     sample: Sample, height: int, width: int, rng: np.random.Generator, shares: ViewShares
 ) -> View:
     """A random view of H,W pixels."""
-    kind = _kind(rng.random(), shares)
+    kind = KINDS[int(np.searchsorted(np.cumsum(shares[:3]), rng.random(), side="right"))]
     aspect = width / height * float(np.exp(rng.normal(0.0, 0.06)))
     focus = _focus(sample, rng) if kind != "whole" else None
     about: int | None = None
@@ -128,14 +129,6 @@ def random_view(
     across, down = box[2] - box[0], box[3] - box[1]
     length = float(max((right - left) * width / across, (bottom - top) * height / down))
     return replace(view, image=coarse(view.image, min(factor, length / FEWEST_PIXELS)))
-
-
-def _kind(chance: float, shares: ViewShares) -> Kind:
-    if chance < shares.whole:
-        return "whole"
-    if chance < shares.whole + shares.close:
-        return "close"
-    return "detail" if chance < shares.whole + shares.close + shares.detail else "part"
 
 
 def _sided(sample: Sample) -> bool:

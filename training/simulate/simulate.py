@@ -161,14 +161,14 @@ class _Running:
             self.serving = kept.serving
             self.rows.append(kept.row)
             return
-        row = self._trained(self.plan.labels[number - 1]) if number else self._started()
+        if number:
+            row = self._trained(self.plan.labels[number - 1])
+        else:
+            version = checkpoint.load(self.start).version
+            row = Row(0, 0, 0, 0.0, None, "", version, self._measured())
         made = [(index, list(clicks.items())) for index, clicks in self.labeled.clicks.items()]
         atomic_write(path, _KEPT.dump_json(_KeptRow(row, made, self.serving)))
         self.rows.append(row)
-
-    def _started(self) -> Row:
-        version = checkpoint.load(self.start).version
-        return Row(0, 0, 0, 0.0, None, "", version, self._measured())
 
     def _trained(self, labels: int) -> Row:
         champion = self.serving

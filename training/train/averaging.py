@@ -7,16 +7,14 @@ zero-shot models").
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from model import checkpoint as checkpoints
-from model.checkpoint import Checkpoint
 from training.errors import TrainingError
 from training.finetune.labels import labels_of
 
@@ -37,10 +35,20 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
     if len(weights) != len(parts) or min(weights) < 0 or total <= 0:
         raise TrainingError(f"{len(parts)} checkpoints need {len(parts)} shares, none below 0.")
     for part in parts[1:]:
-        _must_fit(first, part)
+        same_words = part.words == first.words and np.array_equal(part.vectors, first.vectors)
+        if part.config != first.config or not same_words:
+            raise TrainingError(
+                f"{first.version} and {part.version} have different configurations or words, so "
+                "their weights cannot be averaged."
+            )
     fractions = [weight / total for weight in weights]
+    state = dict(parts[-1].state)
+    for name, tensor in state.items():
+        if tensor.is_floating_point():  # not a counter
+            shared = zip(parts, fractions, strict=True)
+            state[name] = torch.stack([part.state[name] * share for part, share in shared]).sum(0)
     network = first.network()
-    network.load_state_dict(_average([part.state for part in parts], fractions))
+    network.load_state_dict(state)
     trained = set[str]().union(*(part.trained or () for part in parts))
     known = (part.metrics.get("metrics", {}).get("categories", ()) for part in parts)
     versions = [part.version for part in parts]
@@ -64,23 +72,3 @@ def write_average(folders: Sequence[Path | str], out: Path, shares: Sequence[flo
         trained=trained if all(part.trained is not None for part in parts) else None,
         parent=first.version,
     )
-
-
-def _average(states: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
-    """shares: with a sum of 1. Counters, which are integers, are those of the last one."""
-    averaged = dict(states[-1])
-    for name, tensor in averaged.items():
-        if tensor.is_floating_point():
-            averaged[name] = torch.stack(
-                [state[name] * share for state, share in zip(states, shares, strict=True)]
-            ).sum(0)
-    return averaged
-
-
-def _must_fit(one: Checkpoint, other: Checkpoint) -> None:
-    same_words = one.words == other.words and np.array_equal(one.vectors, other.vectors)
-    if one.config != other.config or not same_words:
-        raise TrainingError(
-            f"{one.version} and {other.version} have different configurations or words, so their "
-            "weights cannot be averaged."
-        )

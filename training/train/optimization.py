@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,25 @@ from training.train.recipe import TrainRecipe
 
 
 def make_optimizer(network: PhraseClick, train: TrainRecipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; each group keeps its full rate as "base"."""
-    groups = _groups(network, train)
+    """The recipe's optimizer: a lower rate for the backbone, no weight decay for biases and norms.
+
+    Each group keeps its full rate as "base".
+    """
+    backbone = {id(parameter) for parameter in network.backbone.parameters()}
+    parts: dict[tuple[bool, bool], list[Tensor]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in backbone, parameter.ndim > 1)
+            parts.setdefault(key, []).append(parameter)
+    groups = [
+        {
+            "params": parameters,
+            "lr": 0.0,
+            "base": train.backbone_rate if slow else train.rate,
+            "weight_decay": train.weight_decay if decayed else 0.0,
+        }
+        for (slow, decayed), parameters in parts.items()
+    ]
     # One kernel for all parameters on a GPU; otherwise torch chooses.
     fused = next(network.parameters()).is_cuda or None
     if train.optimizer == "sgd":
@@ -54,26 +70,6 @@ def decay(train: TrainRecipe, progress: float) -> float:
     if train.schedule == "poly":
         return float((1.0 - progress) ** train.power)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
-    """Parameter groups: a lower rate for the backbone, no weight decay for biases and norms."""
-    backbone = {id(parameter) for parameter in network.backbone.parameters()}
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for parameter in network.parameters():
-        if not parameter.requires_grad:
-            continue
-        key = (id(parameter) in backbone, parameter.ndim > 1)
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": 0.0,
-            "base": train.backbone_rate if slow else train.rate,
-            "weight_decay": train.weight_decay if decayed else 0.0,
-        }
-        for (slow, decayed), parameters in groups.items()
-    ]
 
 
 def amp_dtype(kind: str, device: torch.device) -> torch.dtype | None:
