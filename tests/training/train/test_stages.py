@@ -8,7 +8,6 @@ import torch
 
 from model import checkpoint
 from tests.training.conftest import draw, members, write_shard
-from training.errors import RecipeError
 from training.train.loop import main
 from training.train.recipe import read_stages
 from training.train.run_folder import LATEST
@@ -53,23 +52,6 @@ def test_a_stage_changes_what_it_names_and_nothing_else(staged: Path) -> None:
     assert dogs.recipe.data.val == sheep.recipe.data.val
     assert dogs.recipe.data.train != sheep.recipe.data.train
     assert dogs.recipe.train.seed == sheep.recipe.train.seed == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[[stages]]\n[stages.train]\nsteps = 1", "its own name"),
-        ('[[stages]]\nname = "a"\n[[stages]]\nname = "a"', "its own name"),
-        ('[[stages]]\nname = "../a"', "its own name"),
-        ('[[stages]]\nname = "a"\n[stages.model]\nform = "late"', "cannot change model"),
-        ('[[stages]]\nname = "a"\n[stages.train]\nstepz = 1', "stepz"),
-    ],
-)
-def test_an_impossible_stage_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text("[train]\nsteps = 1\n" + text)
-    with pytest.raises(RecipeError, match=message):
-        read_stages(path)
 
 
 def test_the_second_stage_starts_from_the_first_and_both_go_on(
