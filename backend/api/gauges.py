@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import select
 
-from backend.db.engine import Database
+from backend.db.engine import Database, records
 from backend.db.migrations import check
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
@@ -44,20 +44,14 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
     with database.read() as connection:
         champions = Champions.after(promotion_log.history(connection))
         # Only those with labels or a champion: anyone can announce a project.
-        projects = (
-            connection.execute(
-                select(ProjectRow.key)
-                .outerjoin(SampledProjectRow, SampledProjectRow.key == ProjectRow.key)
-                .where(
-                    SampledProjectRow.key.is_not(None)
-                    | ProjectRow.key.in_(list(champions.by_project))
-                )
-                .order_by(ProjectRow.created_at)
-                .limit(_PROJECTS)
-            )
-            .scalars()
-            .all()
+        sampled = SampledProjectRow.key.is_not(None)
+        query = (
+            select(ProjectRow.key)
+            .outerjoin(SampledProjectRow, SampledProjectRow.key == ProjectRow.key)
+            .where(sampled | ProjectRow.key.in_(list(champions.by_project)))
+            .order_by(ProjectRow.created_at)
         )
+        projects = records(connection, query.limit(_PROJECTS))
     return Gauges(
         labels=_of_most_projects(sample_gauges(database)),
         deliveries={"waiting": deliveries.waiting, "given up": deliveries.failed},

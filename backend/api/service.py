@@ -15,8 +15,7 @@ from cachetools import TTLCache
 
 from backend import logs
 from backend.api.gauges import DatabaseWatch, read_gauges
-from backend.db.engine import Database
-from backend.db.migrations import migrate
+from backend.db.migrations import open_database
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
@@ -103,8 +102,7 @@ class Service:
         self.metrics = Metrics()
         logs.hide_settings(settings)
         private_folder(settings.data)
-        self.database = Database(settings.resolved_database_url)
-        migrate(self.database)
+        self.database = open_database(settings)
         self._database_watch = DatabaseWatch(self.database)
         self._projects = Projects(self.database)
         self.label_studios = LabelStudioHosts(settings, self._projects.announced)

@@ -2,8 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -65,18 +64,11 @@ def keep_private(settings: "Settings") -> None:
         ) from error
 
 
-@contextmanager
-def open_database(settings: "Settings") -> "Iterator[Database]":
+def open_database(settings: "Settings") -> "closing[Database]":
     """The backend's database with its tables up to date; closed afterwards."""
-    from backend.db.engine import Database
-    from backend.db.migrations import migrate
+    from backend.db.migrations import open_database
 
-    database = Database(settings.resolved_database_url)
-    try:
-        migrate(database)
-        yield database
-    finally:
-        database.close()
+    return closing(open_database(settings))
 
 
 def console() -> "Console":

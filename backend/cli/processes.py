@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -101,13 +102,10 @@ def alive(
     from backend.db.engine import Database
     from backend.jobs.presence import processes
 
-    database = Database(settings_of(data).resolved_database_url)
-    try:
-        here = socket.gethostname()
-        mine = [p for p in processes(database) if (p.kind, p.about.get("host")) == (kind, here)]
-    finally:
-        database.close()
-    if not any(process.is_running() for process in mine):
+    here = kind, socket.gethostname()
+    with closing(Database(settings_of(data).resolved_database_url)) as database:
+        known = processes(database)
+    if not any(one.is_running() and (one.kind, one.about.get("host")) == here for one in known):
         typer.echo(f"No {kind} of this machine has reported itself lately.", err=True)
         raise typer.Exit(1)
 

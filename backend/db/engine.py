@@ -123,6 +123,7 @@ class Base(DeclarativeBase):
 
 
 _Row = TypeVar("_Row", bound=Base)
+_T = TypeVar("_T")
 
 
 class Database:
@@ -161,6 +162,11 @@ class Database:
         """A transaction that only reads and gives objects, which stay usable after it."""
         with self.read() as connection, Session(connection, expire_on_commit=False) as session:
             yield session
+
+    def records(self, query: Select[_T]) -> list[_T]:
+        """As ``records``, in a transaction of its own."""
+        with self.read() as connection:
+            return records(connection, query)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -275,8 +281,8 @@ def _reset_after_fork(database: Database) -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
-def records(connection: Connection, query: Select[_Row]) -> list[_Row]:
-    """The objects that a SELECT of one mapped class gives; they stay usable afterwards."""
+def records(connection: Connection, query: Select[_T]) -> list[_T]:
+    """What a SELECT of one mapped class or column gives. Objects stay usable afterwards."""
     with Session(connection, expire_on_commit=False) as session:
         return list(session.scalars(query))
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from backend.db.engine import Database, records
+from backend.db.engine import Database
 from backend.db.migrations import migrate
 from backend.db.models import Process, RecentError
 from backend.errors import DatabaseError
@@ -107,8 +107,7 @@ class Presence:
 def processes(database: Database) -> list[Process]:
     """All processes that were seen within a day, servers first."""
     order = {"server": 0, "worker": 1, "training": 2, "scheduler": 3}
-    with database.read() as connection:
-        known = records(connection, select(Process))
+    known = database.records(select(Process))
     return sorted(known, key=lambda process: (order.get(process.kind, 9), process.started_at))
 
 
@@ -138,5 +137,4 @@ def note_error(database: Database, where: str, sentence: str) -> None:
 def recent_errors(database: Database, limit: int = 50) -> list[RecentError]:
     """The newest first."""
     query = select(RecentError).order_by(RecentError.id.desc()).limit(limit)
-    with database.read() as connection:
-        return records(connection, query)
+    return database.records(query)

@@ -61,8 +61,7 @@ class Jobs:
 
     def get(self, job_id: int) -> Job:
         """Raises JobError if there is no such job."""
-        with self.database.read() as connection:
-            jobs = records(connection, select(Job).where(Job.id == job_id))
+        jobs = self.database.records(select(Job).where(Job.id == job_id))
         if not jobs:
             raise _unknown(job_id)
         return jobs[0]
@@ -82,8 +81,7 @@ class Jobs:
                 query = query.where(column == wanted)
         if before is not None:
             query = query.where(Job.id < before)
-        with self.database.read() as connection:
-            return records(connection, query)
+        return self.database.records(query)
 
     def cancel(self, job_id: int, by: str, now: datetime | None = None) -> Job:
         """Cancel a job: at once if it waits, within one step if it runs.
@@ -104,11 +102,8 @@ class Jobs:
 
     def log(self, job_id: int, after: int = 0) -> list[LogLine]:
         """The log of a job, oldest line first. ``after``: only lines with a higher id."""
-        query = (
-            select(LogLine).where(LogLine.job_id == job_id, LogLine.id > after).order_by(LogLine.id)
-        )
-        with self.database.read() as connection:
-            return records(connection, query)
+        lines = select(LogLine).where(LogLine.job_id == job_id, LogLine.id > after)
+        return self.database.records(lines.order_by(LogLine.id))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """(kind, state) -> number of jobs."""

@@ -14,13 +14,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from backend.db.engine import Database, records
-from backend.db.migrations import migrate
 from backend.db.models import lease_name, lock_job, lock_lease
 from backend.db.models.jobs import AUTOMATIC, REPLAY, SCORING, TRAINING, Job
 from backend.errors import (
@@ -142,13 +141,6 @@ class Runner:
         self._stopping = stopping
         self._die = die
         self._clock = clock
-
-    @classmethod
-    def open(cls, settings: Settings, *, stopping: Callable[[], bool]) -> Self:
-        """A runner with its own database connections."""
-        database = Database(settings.resolved_database_url)
-        migrate(database)
-        return cls(settings, database, Leases(settings.lease_s), stopping=stopping)
 
     def run(self, job_id: int) -> None:
         claim = self._claim(job_id)

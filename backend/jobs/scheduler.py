@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from cachetools import TTLCache
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import Database, records
+from backend.db.engine import Database
 from backend.db.models import lease_name, lock_job, lock_lease, lock_schedule
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import presence
@@ -112,19 +112,14 @@ class Scheduler:
         """Start jobs whose wait is longer than any real one: the wall clock was set back."""
         longest = max(LONGEST_RETRY_DELAY, timedelta(seconds=self._settings.learn_debounce_s))
         late = (Job.state == "queued") & (Job.due_at > now + longest)
-        with self._database.read() as connection:
-            if connection.execute(select(Job.id).where(late).limit(1)).first() is None:
-                return
-        with self._database.write() as connection:
-            connection.execute(update(Job).where(late).values(due_at=now))
+        if self._database.records(select(Job.id).where(late).limit(1)):
+            with self._database.write() as connection:
+                connection.execute(update(Job).where(late).values(due_at=now))
 
     # -- what starts a training
 
     def _run_schedules(self, now: datetime) -> None:
-        with self._database.read() as connection:
-            query = select(Schedule.project).where(Schedule.cron != "")
-            projects = list(connection.execute(query).scalars())
-        for project in projects:
+        for project in self._database.records(select(Schedule.project).where(Schedule.cron != "")):
             with self._database.write() as connection:
                 self._run_schedule(connection, project, now)
 
@@ -186,9 +181,7 @@ class Scheduler:
             .where(Job.due_at <= now, runnable())
             .order_by((Job.kind != TRAINING), Job.id)
         )
-        with self._database.read() as connection:
-            due = records(connection, query)
-        for job in due:
+        for job in self._database.records(query):
             if (key := (job.id, job.attempts)) in self._sent:
                 continue
             try:

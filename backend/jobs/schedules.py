@@ -43,8 +43,7 @@ class Schedules:
 
     def all(self) -> list[Schedule]:
         """The schedules that were ever changed."""
-        with self._database.read() as connection:
-            return records(connection, select(Schedule).order_by(Schedule.project))
+        return self._database.records(select(Schedule).order_by(Schedule.project))
 
     def change(
         self,

@@ -142,8 +142,8 @@ class Scores:
         self._method = method
 
     def all(self) -> dict[int, ScoreRow]:
-        with self._database.session() as session:
-            return {row.task_id: row for row in session.scalars(select(ScoreRow).where(self._ours))}
+        scores = self._database.records(select(ScoreRow).where(self._ours))
+        return {score.task_id: score for score in scores}
 
     def keep(self, scores: Iterable[ScoreRow]) -> None:
         """Store scores; they replace those of other versions and methods."""

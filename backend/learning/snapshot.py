@@ -68,9 +68,7 @@ def sweep(data: Path, database: Database) -> int:
     ]
     if not folders:
         return 0
-    with database.read() as connection:
-        open_jobs = select(Job.id).where(Job.state.not_in(ENDS))
-        still_open = set(connection.execute(open_jobs).scalars())
+    still_open = set(database.records(select(Job.id).where(Job.state.not_in(ENDS))))
     ended = [folder for number, folder in folders if number not in still_open]
     for folder in ended:
         _log.info("Removing the files of job %s", folder.name.partition("-")[0])

@@ -315,8 +315,7 @@ class _Training:
 def people_click(database: Database) -> bool:
     """Whether someone clicked or typed a moment ago, in any project."""
     recent = EventRow.created_at > datetime.now(UTC) - _QUIET
-    with database.read() as connection:
-        return connection.execute(select(EventRow.id).where(recent).limit(1)).first() is not None
+    return bool(database.records(select(EventRow.id).where(recent).limit(1)))
 
 
 def budget_of(job: Job) -> Budget:

@@ -164,5 +164,4 @@ def append(
 
 def pruned(connection: Connection) -> set[str]:
     """Versions that can no longer be promoted or rolled back to."""
-    query = select(Version.name).where(Version.state == "pruned")
-    return set(connection.execute(query).scalars())
+    return set(records(connection, select(Version.name).where(Version.state == "pruned")))

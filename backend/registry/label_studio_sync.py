@@ -82,11 +82,10 @@ class LabelStudioSync:
     def _due(self, now: datetime) -> list[AnnouncementRow]:
         """What Label Studio is to show, and how often that has failed."""
         champions = self._registry.champions()
-        with self._registry.database.session() as session:
-            projects = session.scalars(select(ProjectRow.key)).all()
-            rows = {row.project: row for row in session.scalars(select(AnnouncementRow))}
+        database = self._registry.database
+        rows = {row.project: row for row in database.records(select(AnnouncementRow))}
         due = []
-        for key in projects:
+        for key in database.records(select(ProjectRow.key)):
             # Without any champion so far, connect has set the version.
             if key not in rows and not {key, EVERYONE} & set(champions.by_project):
                 continue

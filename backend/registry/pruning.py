@@ -77,5 +77,4 @@ def _in_progress(registry: Registry, now: datetime) -> set[str]:
         .where(TargetRow.state.in_(("open", "kept")), TargetRow.updated_at >= now - STICKY_FOR)
         .distinct()
     )
-    with registry.database.read() as connection:
-        return set(connection.execute(query).scalars()) - {""}
+    return set(registry.database.records(query)) - {""}

@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, delete, insert, select, update
 
 from backend.db.engine import Database, insert_of, upsert
-from backend.db.migrations import migrate
+from backend.db.migrations import open_database
 from backend.db.models import GatePictureRow, Promotion, Version
 from backend.errors import VersionError
 from backend.label_studio.payloads import Project
@@ -46,9 +46,7 @@ class Registry:
     @classmethod
     def open(cls, settings: Settings) -> Self:
         """A registry with a database connection of its own; close it when done."""
-        database = Database(settings.resolved_database_url)
-        migrate(database)
-        return cls(database, settings)
+        return cls(open_database(settings), settings)
 
     def close(self) -> None:
         self.database.close()
@@ -174,8 +172,7 @@ class Registry:
         query = select(Version).order_by(Version.created_at, Version.name)
         if project is not None:
             query = query.where(Version.project.in_((EVERYONE, project)))
-        with self.database.session() as session:
-            return list(session.scalars(query))
+        return self.database.records(query)
 
     def names(self) -> set[str]:
         return {version.name for version in self.all()} | {self.base_name}
@@ -189,8 +186,7 @@ class Registry:
             .order_by(Version.created_at.desc())
             .limit(_MOST_CANDIDATES)
         )
-        with self.database.read() as connection:
-            return list(connection.execute(query).scalars())
+        return self.database.records(query)
 
     def folder(self, name: str) -> Path:
         """The version's files in a local folder, verified. Raises VersionError or StorageError."""

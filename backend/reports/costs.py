@@ -24,7 +24,7 @@ from sqlalchemy import (
     union,
 )
 
-from backend.db.engine import Database, upsert
+from backend.db.engine import Database, records, upsert
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,
@@ -134,7 +134,7 @@ class Costs:
         total = 0
         while True:
             with self._database.write() as connection:
-                numbers = list(connection.execute(some).scalars())
+                numbers = records(connection, some)
                 connection.execute(delete(ServedMaskRow).where(ServedMaskRow.id.in_(numbers)))
             total += len(numbers)
             if len(numbers) < _DELETED_AT_ONCE:
@@ -149,8 +149,7 @@ class Costs:
                 RegionCostRow.project == key,
                 RegionCostRow.annotation_id.in_(change.gone_annotations),
             )
-            with self._database.read() as connection:
-                places |= {(key, task) for task in connection.execute(query.distinct()).scalars()}
+            places |= {(key, task) for task in self._database.records(query.distinct())}
         if change.project_gone:
             places |= {place for place in self.outdated() if change.project.may_be(place[0])}
         return places
@@ -162,7 +161,7 @@ def _write(connection: Connection, known: TaskRecords, rows: Sequence[Mapping[st
     here = (row.project == known.project) & (
         (row.task_id == known.task) | row.annotation_id.in_(annotations)
     )
-    before = set(connection.execute(select(row.annotation_id).where(here)).scalars())
+    before = set(records(connection, select(row.annotation_id).where(here)))
     connection.execute(delete(row).where(here))
     connection.execute(
         delete(AnnotationTimeRow).where(

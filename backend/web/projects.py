@@ -160,9 +160,8 @@ def _last_training(board: Dashboard, project: str) -> LastTraining | None:
 
 def _trouble(board: Dashboard, project: str) -> str:
     """Why this project's labels cannot be read from Label Studio at the moment; '' if they can."""
-    query = select(SampledProjectRow.error).where(SampledProjectRow.key == project)
-    with board.database.read() as connection:
-        return connection.execute(query).scalar() or ""
+    errors = select(SampledProjectRow.error).where(SampledProjectRow.key == project)
+    return "".join(board.database.records(errors))
 
 
 def label_studio_url(board: Dashboard, project: str) -> str:
@@ -170,10 +169,8 @@ def label_studio_url(board: Dashboard, project: str) -> str:
 
     Anyone who may call ``/setup`` can set it, so it is checked before it becomes a link.
     """
-    with board.database.read() as connection:
-        query = select(ProjectRow.hostname).where(ProjectRow.key == project)
-        announced = connection.execute(query).scalar() or ""
-    host = board.settings.label_studio_url or announced
+    announced = select(ProjectRow.hostname).where(ProjectRow.key == project)
+    host = board.settings.label_studio_url or "".join(board.database.records(announced))
     if not host.lower().startswith(("http://", "https://")):
         return ""
     return f"{host.rstrip('/')}/projects/{project.partition('.')[0]}"

@@ -89,9 +89,12 @@ def build(settings: Settings, state: WorkerState | None = None) -> Celery:
 
     @cached({}, condition=threading.Condition())
     def runner() -> "Runner":
+        from backend.db.migrations import open_database
+        from backend.jobs.lease import Leases
         from backend.jobs.runner import Runner
 
-        return Runner.open(settings, stopping=here.stopping.is_set)
+        leases = Leases(settings.lease_s)
+        return Runner(settings, open_database(settings), leases, stopping=here.stopping.is_set)
 
     def register(name: str) -> None:
         def run() -> None:

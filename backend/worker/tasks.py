@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from backend.db.engine import Database
-from backend.db.migrations import migrate
+from backend.db.migrations import open_database
 from backend.db.models.jobs import SCORING, TRAINING, Delivery, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
@@ -53,8 +52,7 @@ class Tasks:
     def __init__(self, settings: Settings, send: Callable[[Job], None] = lambda job: None) -> None:
         """send: send a due job to a worker."""
         self._settings = settings
-        self._database = Database(settings.resolved_database_url)
-        migrate(self._database)
+        self._database = open_database(settings)
         self._deliveries = Deliveries(self._database)
         self._samples = SampleStore(self._database)
         self._costs = Costs(self._database, timedelta(minutes=settings.idle_minutes))

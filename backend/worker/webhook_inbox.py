@@ -82,8 +82,7 @@ class Deliveries:
             .order_by(Delivery.attempts, Delivery.id)
             .limit(_BATCH)
         )
-        with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+        return self._database.records(query)
 
     def open(self) -> OpenDeliveries:
         """How many are not processed."""

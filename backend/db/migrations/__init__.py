@@ -17,11 +17,19 @@ from sqlalchemy import text
 from backend.db.engine import Database, database_errors
 from backend.db.models import Base
 from backend.errors import DatabaseError
+from backend.settings import Settings
 from model.files import exclusive
 
 MIGRATIONS = Path(__file__).parent
 # An arbitrary number that names the advisory lock under which the schema is changed.
 _LOCK = 7_272_384_361
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings, with its tables up to date; close it when done."""
+    database = Database(settings.resolved_database_url)
+    migrate(database)
+    return database
 
 
 def migrate(database: Database) -> None:
