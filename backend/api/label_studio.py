@@ -23,7 +23,6 @@ from backend.api.openapi import (
     VersionsAnswer,
     WebhookAnswer,
     WebhookBody,
-    answer,
     body,
     refusals,
 )
@@ -87,35 +86,27 @@ Served = Annotated[Service, Depends(_service)]
 Body = Annotated[bytes, Depends(_body)]
 
 
-@router.get(
-    "/health",
-    responses={**answer(HealthAnswer), **refusals(421, 422, 503)},
-    response_class=Response,
-)
-async def health(request: Request, service: Served, project: str = "") -> Response:
+@router.get("/health", responses=refusals(421, 422, 503), response_model_exclude_unset=True)
+async def health(
+    request: Request, response: Response, service: Served, project: str = ""
+) -> HealthAnswer:
     """Whether the server answers, and with which model; needs no password and no free thread."""
-    health = service.health(project)
-    up = service.healthy
-    about = {"status": "UP" if up else "DOWN", "model_loaded": True}
-    return _json({**about, "version": request.app.version, **health}, 200 if up else 503)
+    answer = HealthAnswer(**service.health(project), version=request.app.version)
+    response.status_code = 200 if answer.status == "UP" else 503
+    return answer
 
 
-@router.post(
-    "/setup",
-    responses={**answer(SetupAnswer), **_REFUSALS},
-    openapi_extra=body(SetupBody),
-    response_class=Response,
-)
-def setup(body: Body, service: Served) -> Response:
+@router.post("/setup", responses=_REFUSALS, openapi_extra=body(SetupBody))
+def setup(body: Body, service: Served) -> SetupAnswer:
     """Connect a project. A labeling config that cannot work is refused, with the reason."""
     # Where there is a password, no request without it comes this far.
     logged_in = service.settings.has_password
-    return _json(service.setup(parse_json(body), logged_in=logged_in))
+    return SetupAnswer(**service.setup(parse_json(body), logged_in=logged_in))
 
 
 @router.post(
     "/predict",
-    responses={**answer(PredictAnswer), **_REFUSALS},
+    responses={200: {"model": PredictAnswer}, **_REFUSALS},
     openapi_extra=body(PredictBody),
     response_class=Response,
 )
@@ -128,24 +119,20 @@ async def predict(request: Request, body: Body, service: Served) -> Response:
         answered = service.predict(parsed if large else parse_json(body))
         if _failed(answered):
             request.scope[FAILED] = True
-        return _json(answered)
+        # Not through the model: a mask is a list of ten thousand numbers.
+        return Response(orjson.dumps(answered), media_type="application/json")
 
     return await to_thread.run_sync(answer, limiter=_PREDICTIONS)
 
 
-@router.post(
-    "/webhook",
-    responses={**answer(WebhookAnswer), **_REFUSALS},
-    openapi_extra=body(WebhookBody),
-    response_class=Response,
-)
-async def webhook(request: Request, body: Body, service: Served) -> Response:
+@router.post("/webhook", responses=_REFUSALS, openapi_extra=body(WebhookBody))
+async def webhook(request: Request, body: Body, service: Served) -> WebhookAnswer:
     """Store an event of Label Studio; the worker processes it."""
 
-    def answer() -> Response:
+    def answer() -> WebhookAnswer:
         if ONLY_START_TRAINING in request.scope and not _starts_training(body):
             raise HTTPException(401, WRONG_SECRET, {"WWW-Authenticate": BASIC})
-        return _json(service.webhook(body, parse_json(body)))
+        return WebhookAnswer(**service.webhook(body, parse_json(body)))
 
     return await to_thread.run_sync(answer, limiter=_WEBHOOKS)
 
@@ -160,21 +147,13 @@ def figures(service: Served) -> Response:
     return Response(service.figures(), media_type=metrics.CONTENT_TYPE)
 
 
-@router.get("/versions", responses=answer(VersionsAnswer), response_class=Response)
-def versions(body: Body, service: Served) -> Response:
+@router.get("/versions")
+@router.post("/versions", operation_id="versions_as_label_studio_asks")  # Label Studio's way
+def versions(body: Body, service: Served) -> VersionsAnswer:
     """The available model versions, and the one that serves the project."""
     request = parse_json(body) if body else None
     project = request.get("project") if isinstance(request, dict) else None
-    return _json(service.versions(Project.read(project) if project else None))
-
-
-# Label Studio sends POST.
-router.post(
-    "/versions",
-    operation_id="versions_as_label_studio_asks",
-    responses=answer(VersionsAnswer),
-    response_class=Response,
-)(versions)
+    return VersionsAnswer(**service.versions(Project.read(project) if project else None))
 
 
 def _starts_training(body: bytes) -> bool:
@@ -191,7 +170,3 @@ def _failed(answer: dict[str, Any]) -> bool:
         case [{"score": 0.0}]:
             return True
     return False
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")

@@ -1,7 +1,7 @@
-"""What ``/openapi.json`` says about requests that the routes read as raw bytes.
+"""What ``/openapi.json`` says about the routes that Label Studio calls, and their answers.
 
-Label Studio's requests are parsed once, by orjson, so FastAPI does not see their form. The models
-here only describe it: as wide as Label Studio is, whose fields come, go and may be null.
+Their requests are parsed once, by orjson, so FastAPI does not see their form. The models of
+bodies only describe it: as wide as Label Studio is, whose fields come, go and may be null.
 """
 
 from typing import Annotated, Any
@@ -149,15 +149,9 @@ def body(model: type[BaseModel]) -> Schema:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def answer(model: type[BaseModel]) -> dict[int | str, Schema]:
-    """``responses`` of a route that returns this as raw JSON."""
-    return {200: {"model": model, "description": model.__doc__}}
-
-
 def refusals(*codes: int) -> dict[int | str, Schema]:
     """``responses`` of a route that may refuse requests with these status codes."""
-    content = {"application/json": {"schema": Refusal.model_json_schema()}}
-    return {code: {"description": _REASONS[code], "content": content} for code in codes}
+    return {code: {"description": _REASONS[code], "model": Refusal} for code in codes}
 
 
 _REASONS = {

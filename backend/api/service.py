@@ -179,20 +179,15 @@ class Service:
         return self._predictors.serves(project).version
 
     def health(self, project: str = "") -> Answer:
-        """What serves, and what was promoted but cannot be loaded.
+        """Whether the database answers, what serves, and what cannot be loaded.
 
         project: number or key; '' for projects without a champion of their own.
         """
         status = self._predictors.status(Project.read(project) if project else None)
-        trouble = self._database_watch.trouble
-        if trouble:
-            status = {**status, "problems": [*status.get("problems", []), trouble]}
-        return status
-
-    @property
-    def healthy(self) -> bool:
-        """Whether requests can be answered: the model is loaded, and the database answers."""
-        return not self._database_watch.trouble
+        about = {"status": "UP", "model_loaded": True, **status}
+        if trouble := self._database_watch.trouble:
+            about |= {"status": "DOWN", "problems": [*status.get("problems", []), trouble]}
+        return about
 
     def setup(self, body: object, *, logged_in: bool = False) -> Answer:
         """Connect a project: check its config, and save its Label Studio.

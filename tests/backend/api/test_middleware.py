@@ -36,7 +36,7 @@ def client(answer: Any = _length, **settings: object) -> httpx.AsyncClient:
     paths = ("/health", "/setup", "/predict", "/metrics", "/api/jobs")
     app = FastAPI(routes=[Route(path, answer, methods=["GET", "POST"]) for path in paths])
     app.include_router(label_studio.router)
-    app.state.service = SimpleNamespace(webhook=lambda raw, event: len(raw))
+    app.state.service = SimpleNamespace(webhook=lambda raw, event: {"status": str(len(raw))})
     guard(app, Settings(**settings))  # type: ignore[arg-type]
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
@@ -87,49 +87,54 @@ async def test_anything_else_is_refused(header: str) -> None:
     assert answer.status_code == 401
 
 
-@pytest.mark.anyio
-async def test_the_webhook_goes_by_its_secret_header() -> None:
-    async with client(webhook_secret=SecretStr("s3cret-value")) as http:
-        right = await http.post(
-            "/webhook", content=b"{}", headers={"X-PhraseClick-Secret": "s3cret-value"}
-        )
-        wrong = await http.post(
-            "/webhook", content=b"{}", headers={"X-PhraseClick-Secret": "s3cret-valuf"}
-        )
-        none = await http.post("/webhook")
-        other = await http.post("/predict")
-        asked = await http.get("/webhook")
-
-    assert asked.status_code == 401
-    assert (right.status_code, wrong.status_code, none.status_code) == (200, 401, 401)
-    assert other.status_code == 200
-    assert "phraseclick connect" in none.json()["detail"]
-
-
 START_TRAINING = b'{"action": "START_TRAINING", "project": {"id": 1}}'
+SECRET = {"webhook_secret": SecretStr("s3cret-value")}
 
 
 @pytest.mark.anyio
-async def test_start_training_cannot_carry_the_secret_and_passes_without() -> None:
-    async with client(webhook_secret=SecretStr("s3cret-value")) as http:
-        training = await http.post("/webhook", content=START_TRAINING)
-        other = await http.post("/webhook", content=b'{"action": "ANNOTATION_CREATED"}')
-        nonsense = await http.post("/webhook", content=b"[]")
-        long = await http.post("/webhook", content=START_TRAINING + b" " * 3_000_000)
+@pytest.mark.parametrize(
+    ("settings", "sent", "body", "status"),
+    [
+        pytest.param(SECRET, "s3cret-value", b"{}", 200, id="right"),
+        pytest.param(SECRET, "s3cret-valuf", b"{}", 401, id="wrong"),
+        pytest.param(SECRET, "", b"{}", 401, id="none"),
+        pytest.param(AUTH | SECRET, "s3cret-value", b"{}", 200, id="needs no password"),
+        pytest.param(AUTH | SECRET, "", b"{}", 401, id="password and secret missing"),
+        # START_TRAINING is sent by Label Studio's button, which cannot carry the secret.
+        pytest.param(SECRET, "", START_TRAINING, 200, id="training"),
+        pytest.param(SECRET, "", b'{"action": "ANNOTATION_CREATED"}', 401, id="other event"),
+        pytest.param(SECRET, "", b"[]", 401, id="nonsense"),
+        pytest.param(SECRET, "", START_TRAINING + b" " * 3_000_000, 401, id="long"),
+        pytest.param(AUTH | SECRET, "", START_TRAINING, 401, id="training needs the password"),
+    ],
+)
+async def test_the_webhook_goes_by_its_secret_header(
+    settings: dict[str, Any], sent: str, body: bytes, status: int
+) -> None:
+    async with client(**settings) as http:
+        answer = await http.post(
+            "/webhook", content=body, headers={"X-PhraseClick-Secret": sent} if sent else {}
+        )
 
-    assert training.status_code == 200
-    assert training.text == str(len(START_TRAINING)), "the body is still there for the route"
-    assert (other.status_code, nonsense.status_code, long.status_code) == (401, 401, 401)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == {"status": str(len(body))}, "the body is still there for the route"
+    else:
+        assert "phraseclick connect" in answer.json()["detail"] or "password" in answer.text
 
 
 @pytest.mark.anyio
-async def test_start_training_needs_the_password_where_there_is_one() -> None:
-    async with client(**AUTH, webhook_secret=SecretStr("s3cret-value")) as http:
-        without = await http.post("/webhook", content=START_TRAINING)
+async def test_a_webhook_secret_guards_nothing_else_and_no_other_method() -> None:
+    async with client(**SECRET) as http:
+        assert (await http.post("/predict")).status_code == 200
+        assert (await http.get("/webhook")).status_code == 401
+
+
+@pytest.mark.anyio
+async def test_start_training_passes_with_the_password() -> None:
+    async with client(**AUTH, **SECRET) as http:
         http.auth = httpx.BasicAuth("admin", "pässword")
-        with_password = await http.post("/webhook", content=START_TRAINING)
-
-    assert (without.status_code, with_password.status_code) == (401, 200)
+        assert (await http.post("/webhook", content=START_TRAINING)).status_code == 200
 
 
 @pytest.mark.anyio
@@ -142,17 +147,6 @@ async def test_a_secret_made_while_the_server_runs_is_asked_for_at_once(tmp_path
 
     assert (before.status_code, after.status_code, without.status_code) == (401, 200, 401)
     assert secret not in hidden(f"header {secret}")
-
-
-@pytest.mark.anyio
-async def test_with_both_the_webhook_needs_its_secret_and_no_password() -> None:
-    async with client(**AUTH, webhook_secret=SecretStr("s3cret-value")) as http:
-        with_secret = await http.post(
-            "/webhook", content=b"{}", headers={"X-PhraseClick-Secret": "s3cret-value"}
-        )
-        without = await http.post("/webhook")
-
-    assert (with_secret.status_code, without.status_code) == (200, 401)
 
 
 @pytest.mark.anyio
@@ -212,7 +206,7 @@ async def test_every_route_has_a_limit(path: str, fits: int, said: str) -> None:
 
     assert large.status_code == 413
     assert said in large.json()["detail"]
-    assert right.text == str(fits)
+    assert str(fits) in right.text
 
 
 @pytest.mark.anyio

@@ -1,6 +1,5 @@
 """Clicks, batches and /setup through the service while versions change."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from backend.db.models import EventRow
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.predictor import Predictor
+from tests.backend.programs import until
 from tests.backend.registry.conftest import MakeCheckpoint
 
 SIX, SEVEN = "6.1795384361", "7.1795384361"
@@ -44,13 +44,6 @@ def promote(
         return name
 
     return promoting
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def version_of(answer: dict[str, Any]) -> Any:
@@ -106,7 +99,8 @@ def test_setup_versions_and_batches_report_the_projects_champion(
 def test_health_reports_one_project_or_all(service: Service, promote: Callable[..., str]) -> None:
     base, name = service.version, promote(1)
 
-    assert service.health() == {"model_version": base, "champions": {SIX: name}}
+    health = service.health()
+    assert (health["model_version"], health["champions"]) == (base, {SIX: name})
     assert service.health("6")["model_version"] == service.health(SIX)["model_version"] == name
     assert service.health("7")["model_version"] == base
 
