@@ -91,14 +91,13 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Missing: $(1). Install with: sudo apt-get install $(1)"; exit 1; \
 	fi
 
-# Tests use Chromium, real brokers, PostgreSQL, and libfaketime for clock changes.
+# Tests use Chromium, real brokers and PostgreSQL.
 system-packages:  ## Debian packages for the tests (as root)
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v rabbitmq-server >/dev/null || test -x /usr/sbin/rabbitmq-server || missing="$$missing rabbitmq-server"; \
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing="$$missing postgresql"; \
-	compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then $(call debian,$$missing); fi
 
 # -- programs ---------------------------------------------------------------------------------

@@ -3,11 +3,9 @@ requests, and requests as Label Studio's page makes them."""
 
 import io
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
 from tests.backend.databases import copy_tables, database, migrated, postgres, spares
+from tests.backend.hosts import Request, http_host
 from tests.backend.servers import client_of
 
 # Fixtures of another file, under the names that tests use.
@@ -101,27 +100,15 @@ def photograph(size: tuple[int, int], seed: int = 0) -> bytes:
 def _running_host() -> Iterator[PictureHost]:
     host = PictureHost()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            host.asked.append((self.path, self.headers.get("Authorization", "")))
-            content = host.pictures.get(self.path.partition("?")[0])
-            if host.trouble:
-                content = None
-            self.send_response(host.trouble or (200 if content else 404))
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
+    def answer(request: Request, _: bytes) -> tuple[int, bytes]:
+        host.asked.append((request.path, request.headers.get("Authorization", "")))
+        content = host.pictures.get(request.path.partition("?")[0])
+        if host.trouble or content is None:
+            return host.trouble or 404, b""
+        return 200, content
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    host.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield host
-    server.shutdown()
-    server.server_close()
+    with http_host(answer) as host.url:
+        yield host
 
 
 @pytest.fixture

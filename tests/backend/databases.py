@@ -6,8 +6,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,8 +18,11 @@ from sqlalchemy import select
 from backend.db.engine import Database
 from backend.db.migrations import migrate
 from backend.db.models import EventRow
+from backend.label_studio.payloads import Project, SetupRequest
+from backend.label_studio.projects import Projects
 from backend.settings import Settings
-from backend.worker.child_process import Child, free_port
+from backend.worker.child_process import free_port
+from tests.backend.programs import until
 
 _numbers = itertools.count(1)
 
@@ -32,6 +37,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def connect(database: Database, key: str, hostname: str = "http://x") -> None:
+    """Register a project like ``/setup``, without any interaction."""
+    setup = SetupRequest(Project.read(key), "<View/>", hostname, "")
+    Projects(database).remember(setup)
+
+
 def copy_tables(migrated: Path, settings: Settings) -> None:
     """Give the settings' SQLite database its tables, if it does not exist yet."""
     path = Path(settings.resolved_database_url.removeprefix("sqlite:///"))
@@ -41,38 +52,108 @@ def copy_tables(migrated: Path, settings: Settings) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL, without a database, of a PostgreSQL on a free port.
 
     Its database ``template`` has all tables.
     """
-    tools = _postgres_tools()
+    with postgres_server() as server:
+        server.sql('CREATE DATABASE "template"')
+        template = Database(f"{server.address}/template")
+        migrate(template)
+        template.close()
+        yield server.address
+
+
+# A process that waits for this lock is where the test wants it.
+_GATE = 4_711
+
+
+class Postgres:
+    """One server with one database, at the same port after each start."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._user: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres", "postgres")
+            self._user = ["runuser", "-u", "postgres", "--"]
+        self._tools = _postgres_tools()
+        self._port = free_port()
+        self.address = f"postgresql://tests@127.0.0.1:{self._port}"
+        self.url = f"{self.address}/postgres"
+        make = ["initdb", "-D", str(home / "data"), "-U", "tests", "-A", "trust", "-N"]
+        self._run(*make).wait()
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        quick = ["-k", str(self._home), "-c", "fsync=off", "-c", "full_page_writes=off"]
+        where = ["-D", str(self._home / "data"), "-h", "127.0.0.1", "-p", str(self._port)]
+        self._server = self._run("postgres", *where, *quick)
+        until(self._answers, self._home / "log", 120)
+
+    def stop(self) -> None:
+        """Stop at once, without waiting for transactions; what was committed is kept."""
+        number = int((self._home / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(number, signal.SIGQUIT)
+        assert self._server is not None
+        self._server.wait(60)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @contextmanager
+    def held_up(self, when: str) -> Iterator[Callable[[], bool]]:
+        """Block every process at ``when`` (a trigger's: "BEFORE INSERT ON promotions ..."), in the
+        middle of its transaction. Yields a function that says whether one is blocked. In the end
+        their connections are closed, as the server does when it notices that a client died."""
+        self.sql(
+            "CREATE OR REPLACE FUNCTION held_up() RETURNS trigger AS $$ BEGIN "
+            f"PERFORM pg_advisory_xact_lock({_GATE}); RETURN NEW; END $$ LANGUAGE plpgsql"
+        )
+        event, _, condition = when.partition(" WHEN ")
+        condition = f"WHEN ({condition})" if condition else ""
+        self.sql(
+            f"CREATE TRIGGER held_up {event} FOR EACH ROW {condition} EXECUTE FUNCTION held_up()"
+        )
+        waiting = f"locktype = 'advisory' AND objid = {_GATE} AND NOT granted"
+        with psycopg.connect(self.url, autocommit=True) as holder:
+            holder.execute(f"SELECT pg_advisory_lock({_GATE})")
+            try:
+                yield lambda: bool(self.sql(f"SELECT 1 FROM pg_locks WHERE {waiting}"))
+            finally:
+                self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {waiting}")
+        table = event.partition(" ON ")[2]
+        self.sql(f"DROP TRIGGER held_up ON {table}")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.sql("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
+
+    def _run(self, tool: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self._home / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*self._user, str(self._tools / tool), *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._home,
+            )
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
     # Not pytest's folder, which only its owner may enter: PostgreSQL refuses to run as root.
     home = Path(tempfile.mkdtemp(prefix="phraseclick-postgres-"))
-    user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres", "postgres")
-        user = ["runuser", "-u", "postgres", "--"]
-    data, port = home / "data", free_port()
-    make = [*user, str(tools / "initdb"), "-D", str(data), "-U", "tests", "-A", "trust", "-N"]
-    subprocess.run(make, check=True, capture_output=True, cwd=home)
-    serve = [*user, str(tools / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
-    quick = ["-k", str(home), "-c", "fsync=off", "-c", "full_page_writes=off"]
-    log = tmp_path_factory.mktemp("postgres") / "log"
-    url = f"postgresql://tests@127.0.0.1:{port}"
+    server = Postgres(home)
     try:
-        with Child("PostgreSQL", [*serve, *quick], log=log, environment=os.environ) as child:
-            child.wait_until(
-                lambda: _answers(url), seconds=120, progress=lambda _: None, doing="starting"
-            )
-            _run_sql(url, 'CREATE DATABASE "template"')
-            template = Database(f"{url}/template")
-            migrate(template)
-            template.close()
-            yield url
-            # SIGTERM would wait for open connections.
-            os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
+        server.start()
+        yield server
     finally:
+        server.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -92,17 +173,11 @@ def _postgres_tools() -> Path:
     pytest.fail("PostgreSQL is not installed; on Debian: apt-get install postgresql")
 
 
-def _run_sql(url: str, sql: str) -> None:
-    with psycopg.connect(f"{url}/postgres", autocommit=True, connect_timeout=5) as connection:
-        connection.execute(sql)  # type: ignore[call-overload]
-
-
-def _answers(url: str) -> bool:
-    try:
-        _run_sql(url, "SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
+def new_database(server: str, name: str) -> str:
+    """The URL of a new database with all tables."""
+    with psycopg.connect(f"{server}/postgres", autocommit=True, connect_timeout=5) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "template"')  # type: ignore[call-overload]
+    return f"{server}/{name}"
 
 
 class DatabasePool:
@@ -115,9 +190,7 @@ class DatabasePool:
     def take(self) -> str:
         """The URL of an empty database."""
         if not self._empty:
-            name = f"test{next(_numbers)}"
-            _run_sql(self._server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
-            self._empty.append(f"{self._server}/{name}")
+            self._empty.append(new_database(self._server, f"test{next(_numbers)}"))
         return self._empty.pop()
 
     def give_back(self, url: str) -> None:

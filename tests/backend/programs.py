@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from backend.settings import Settings
 
@@ -33,29 +35,25 @@ def start(
     settings: Settings,
     log: Path,
     *arguments: str,
-    module: str = "backend.cli",
+    program: Sequence[str] = ("-m", "backend.cli"),
     **variables: str,
 ) -> "subprocess.Popen[bytes]":
-    """A ``phraseclick`` command, or another module, as a process with a session of its own."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
-        "PHRASECLICK_DATA": str(settings.data),
-        "PHRASECLICK_CHECKPOINT": settings.checkpoint,
-        "PHRASECLICK_DEVICE": "cpu",
-        "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
-        "PHRASECLICK_TORCH_THREADS": "1",
-        "PHRASECLICK_DATABASE_URL": settings.database_url,
-        "PHRASECLICK_BROKER_URL": settings.broker_url,
-        "PHRASECLICK_CHECKPOINT_STORE": settings.checkpoint_store,
-        "PHRASECLICK_BASIC_AUTH_USER": settings.basic_auth_user,
-        "PHRASECLICK_BASIC_AUTH_PASSWORD": settings.basic_auth_password.get_secret_value(),
-        "PHRASECLICK_LEASE_S": str(settings.lease_s),
-        **variables,
+    """A ``phraseclick`` command with these settings, as a process with a session of its own.
+
+    program: what Python runs with the arguments.
+    """
+    inherited = {name: value for name, value in os.environ.items() if "PHRASECLICK" not in name}
+    ours = {
+        f"PHRASECLICK_{name.upper()}": value.get_secret_value()
+        if isinstance(value, SecretStr)
+        else str(value)
+        for name in Settings.model_fields
+        if (value := getattr(settings, name)) is not None
     }
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=environment,
+            [sys.executable, *program, *arguments],
+            env={**inherited, **ours, **variables},
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,

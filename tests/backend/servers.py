@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,16 +81,22 @@ class Server:
         stop(self.process)
 
 
-def client_of(settings: Settings, service: Service) -> Iterator[httpx.Client]:
-    """A client of a real server on a free port."""
+@contextmanager
+def served(app: Any, **options: Any) -> Iterator[str]:
+    """The address of a real server on a free port, while it runs. options: of uvicorn."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, service), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=60) as client:
-            yield client
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(30)
+
+
+def client_of(settings: Settings, service: Service) -> Iterator[httpx.Client]:
+    """A client of a real server on a free port."""
+    app = create_app(settings, service)
+    with served(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client

@@ -81,26 +81,6 @@ def test_two_projects_are_not_mixed_up(stock: FlaskClient, page: Any, picture_ho
     assert page.region(answer)["from_name"] == "brush"
 
 
-def test_a_batch_has_one_result_for_each_task(
-    stock: FlaskClient, page: Any, picture_host: Any
-) -> None:
-    body = page.recorded("predict_batch")
-    for task in body["tasks"]:
-        picture_host.add(task["data"]["image"])
-
-    answer = stock.post("/predict", json=body).get_json()
-
-    assert len(answer["results"]) == len(body["tasks"])
-
-
-def test_null_params_are_fine(stock: FlaskClient, page: Any, picture_host: Any) -> None:
-    picture_host.add("/data/upload/6/a.png")
-
-    answer = stock.post("/predict", json={**page.request(None), "params": None})
-
-    assert answer.status_code == 200
-
-
 @pytest.mark.parametrize("name", WEBHOOKS)
 def test_webhooks_are_kept_and_start_no_process(
     name: str, stock: FlaskClient, page: Any, settings: Settings, tmp_path: Path

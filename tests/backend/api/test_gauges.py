@@ -8,9 +8,8 @@ from backend.api.gauges import read_gauges
 from backend.db.engine import Database
 from backend.db.models import Delivery, Process, Promotion, lock_samples
 from backend.jobs.queue import Jobs
-from backend.label_studio.payloads import parse_setup
-from backend.label_studio.projects import Projects
 from backend.worker.webhook_inbox import ATTEMPTS, Deliveries
+from tests.backend.databases import connect
 
 KEY = "6.1795384361"
 
@@ -71,8 +70,7 @@ def test_only_projects_with_labels_have_a_version(
     database: Database,
 ) -> None:
     for key in (KEY, "7.1", "8.1"):
-        body = {"project": key, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
-        Projects(database).remember(parse_setup(body))
+        connect(database, key)
     with database.write() as connection:
         lock_samples(connection, "7.1")
     promotion = {"kind": "promotion", "before": "", "who": "ann", "why": ""}

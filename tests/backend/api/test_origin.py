@@ -15,7 +15,7 @@ from backend.label_studio.credentials import CREDENTIALS_FILE, Credentials, save
 from backend.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
-ROUTES = ("/setup", "/predict", "/webhook", "/versions")
+ROUTES = ("/setup", "/predict", "/webhook", "/versions", "/api/jobs")
 PASSWORD = {"basic_auth_user": "admin", "basic_auth_password": "password"}
 
 

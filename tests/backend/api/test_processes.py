@@ -28,28 +28,6 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Server]]
         server.stop()
 
 
-def test_two_servers_on_one_folder_see_the_same_object(
-    serve: Callable[..., Server], page: Any, picture_host: Any
-) -> None:
-    picture_host.add("/data/upload/6/a.png")
-    one, other = serve(), serve()
-    one.up()
-    other.up()
-
-    clicks = [page.click(1, 30, 40)]
-    first = one.predict(page.request(clicks))
-    for number in range(2, 8):
-        clicks.append(page.click(number, 30 + number, 40, positive=number % 3 > 0))
-        server = (one, other)[number % 2]
-        answer = server.predict(page.request(clicks))
-
-        assert page.region(answer)["id"] == page.region(first)["id"]
-        assert page.status(answer).startswith(f"{number} clicks, ") or number == 2
-    again = one.predict(page.request(clicks))
-    elsewhere = other.predict(page.request(clicks))
-    assert page.region(again)["value"]["rle"] == page.region(elsewhere)["value"]["rle"]
-
-
 def test_annotators_on_both_servers_at_once_do_not_mix(
     serve: Callable[..., Server], page: Any, picture_host: Any
 ) -> None:

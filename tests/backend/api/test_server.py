@@ -1,7 +1,6 @@
 """A real server under connections that ask nothing, only half, or do not read the answer."""
 
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -19,6 +17,7 @@ from backend.api import server
 from backend.api.middleware import guard
 from backend.api.server import GuardedProtocol
 from backend.settings import Settings
+from tests.backend.servers import served
 
 
 async def _health(request: Request) -> PlainTextResponse:
@@ -49,14 +48,8 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         ]
     )
     guard(app, Settings(data=tmp_path))
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=GuardedProtocol, ws="none", log_level="warning")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield listening.getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
+    with served(app, http=GuardedProtocol, ws="none") as url:
+        yield int(url.rpartition(":")[2])
 
 
 def opened(port: int, text: bytes) -> socket.socket:

@@ -202,18 +202,6 @@ def test_what_is_not_understood_is_said(
     assert says in page.status(answer)
 
 
-def test_a_failure_does_not_stop_the_next_click(
-    service: Service, page: Any, picture_host: Any
-) -> None:
-    address = "/data/upload/6/late.png"
-    failed = service.predict(page.request([page.click(1, 30, 40)], address=address))
-    picture_host.add(address)
-    worked = service.predict(page.request([page.click(1, 30, 40)], address=address))
-
-    assert len(failed["results"][0]["result"]) == 1
-    assert page.region(worked)
-
-
 def test_one_status_line_serves_several_images(
     service: Service, page: Any, picture_host: Any
 ) -> None:

@@ -1,6 +1,5 @@
 """The command line: quick help, errors in one sentence, clean starts and ends."""
 
-import json
 import os
 import re
 import shutil
@@ -100,13 +99,6 @@ def test_what_cannot_be_used_is_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path) -> None:
-    done = run("versions", CHECKPOINT=tmp_path / "nowhere", DATA=tmp_path / "data")
-
-    assert done.returncode == 1
-    assert done.stderr.strip().endswith(f"There is no checkpoint directory at {tmp_path}/nowhere.")
-
-
 def test_doctor_says_whether_the_model_loads(random_checkpoint: Path, tmp_path: Path) -> None:
     # given a model, and one whose weights were damaged
     damaged = tmp_path / "damaged"
@@ -121,12 +113,6 @@ def test_doctor_says_whether_the_model_loads(random_checkpoint: Path, tmp_path: 
     # then
     assert re.search(r"ok +model +random-\w+ loads", good), good
     assert re.search(r"bad +model ", bad), bad
-
-
-def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> None:
-    done = run("versions", "--json", CHECKPOINT=random_checkpoint, DATA=tmp_path / "data")
-
-    assert json.loads(done.stdout)["serves"].startswith("random-")
 
 
 def test_alive_says_whether_a_program_of_this_machine_runs(tmp_path: Path) -> None:
@@ -238,24 +224,6 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
         process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()[-3000:]
     assert [pid for pid in family if alive(pid)] == []
-
-
-@pytest.mark.slow
-def test_no_process_outlives_up_when_it_is_killed(tmp_path: Path, random_checkpoint: Path) -> None:
-    port = free_port()
-    process = started(
-        tmp_path,
-        "up",
-        f"--port={port}",
-        f"--data={tmp_path / 'data'}",
-        CHECKPOINT=random_checkpoint,
-    )
-    healthy(port, tmp_path / "log")
-    family = children_of(process.pid)
-    process.kill()
-    process.wait()
-
-    until(lambda: not any(alive(pid) for pid in family), seconds=30)
 
 
 def test_a_name_from_label_studio_does_not_paint_the_terminal(

@@ -5,7 +5,6 @@ Run as a program it is one of them: its jobs do ``work``, and the worker is run 
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -39,13 +38,12 @@ class Crew:
         migrate(self.database)
         self.jobs = Jobs(self.database)
         self.members: list[subprocess.Popen[bytes]] = []
-        self.environment: dict[str, str] = {}  # of members, beside what settings say
 
     def start(self, what: str) -> "subprocess.Popen[bytes]":
         """what: support, training or scheduler."""
         log = self.folder / f"{len(self.members)}-{what}.log"
-        variables = {"TESTS_DIARY": str(self.diary), **self.environment}
-        member = start(self.settings, log, what, module="tests.backend.jobs.crew", **variables)
+        crew = ("-m", "tests.backend.jobs.crew")
+        member = start(self.settings, log, what, program=crew, TESTS_DIARY=str(self.diary))
         self.members.append(member)
         return member
 
@@ -112,9 +110,6 @@ def work(job: Job, settings: Settings, database: Database, progress: Progress) -
 
 
 def main(what: str) -> None:
-    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
-        # libfaketime treats the monotonic deadline of Python's sleep as a wall clock time.
-        time.sleep = lambda seconds: select.select([], [], [], seconds) and None
     from backend import logs
     from backend.jobs import runner, scheduler
     from backend.worker import celery_app as of_backend

@@ -5,10 +5,9 @@ from pydantic import SecretStr
 
 from backend.db.engine import Database
 from backend.jobs.queue import Jobs, add_line
-from backend.label_studio.payloads import parse_setup
-from backend.label_studio.projects import Projects
 from backend.reports.queries import Reports
 from backend.settings import Settings
+from tests.backend.databases import connect
 from tests.backend.servers import ApiClient
 
 KEY = "6.1795384361"
@@ -16,8 +15,7 @@ KEY = "6.1795384361"
 
 @pytest.fixture
 def jobs(database: Database) -> Jobs:
-    body = {"project": KEY, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
-    Projects(database).remember(parse_setup(body))
+    connect(database, KEY)
     return Jobs(database)
 
 
@@ -36,13 +34,6 @@ def test_a_training_is_started(ask: ApiClient, jobs: Jobs, project: int | str) -
     assert (job.project, job.kind, job.trigger, job.state) == (KEY, "training", "hand", "queued")
     assert answer.headers["location"] == f"/api/jobs/{job.id}"
     assert ask(answer.headers["location"]).json()["id"] == answer.json()["id"] == job.id
-
-
-def test_one_that_waits_is_joined(ask: ApiClient, jobs: Jobs) -> None:
-    first, again = (ask("/api/jobs", "POST", json={"project": 6, "kind": "scoring"}) for _ in "12")
-
-    assert first.json()["id"] == again.json()["id"]
-    assert len(jobs.listed()) == 1
 
 
 def test_one_that_waits_is_ended_at_once(ask: ApiClient, jobs: Jobs) -> None:
@@ -101,44 +92,6 @@ def test_the_log_continues_after_a_known_line(
     assert (first["line"], second["line"]) == ("one", "<script>two</script>")
     rest = ask(f"/api/jobs/{job.id}?after={first['id']}").json()["log"]
     assert rest == [second]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {"Content-Type": "multipart/form-data; boundary=x"},
-        {"Content-Type": "text/plain; application/json"},
-        {},
-    ],
-)
-def test_what_a_form_of_any_page_could_send_is_refused(
-    ask: ApiClient, jobs: Jobs, headers: dict[str, str]
-) -> None:
-    number = jobs.enqueue("7.1", "training", trigger="hand").id
-    for path in ("/api/jobs", f"/api/jobs/{number}/cancel"):
-        answer = ask(path, "POST", content=b'{"project": 6}', headers=headers)
-
-        assert answer.status_code == 415
-        assert "application/json" in answer.json()["detail"]
-    assert [(job.id, job.state) for job in jobs.listed()] == [(number, "queued")]
-
-
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://backend.evil.example"])
-def test_a_page_of_another_host_is_refused(ask: ApiClient, jobs: Jobs, origin: str) -> None:
-    answer = ask("/api/jobs", "POST", json={"project": 6}, headers={"Origin": origin})
-
-    assert answer.status_code == 403
-    assert jobs.listed() == []
-
-
-def test_a_page_of_this_host_and_a_proxy_are_accepted(ask: ApiClient) -> None:
-    for headers in (
-        {"Origin": "http://backend"},
-        {"Origin": "https://labels.example", "X-Forwarded-Host": "labels.example"},
-    ):
-        assert ask("/api/jobs", "POST", json={"project": 6}, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The same job with each broker and database, run by real processes."""
 
-import itertools
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,34 +12,26 @@ from backend.jobs.presence import processes
 from backend.settings import Settings
 from backend.worker.broker import redelivery_s
 from backend.worker.celery_app import configuration
-from tests.backend.databases import _run_sql
+from tests.backend.databases import new_database
 from tests.backend.jobs.brokers import rabbitmq, redis
 from tests.backend.jobs.conftest import PROJECT
 from tests.backend.jobs.crew import Crew
 
-_numbers = itertools.count(1)
-
 
 @pytest.fixture(params=["files", "redis", "rabbitmq"])
 def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
-    if request.param == "files":
-        crew = Crew(tmp_path)
+    with ExitStack() as running:
+        urls = {}
+        if request.param != "files":
+            server = request.getfixturevalue("postgres")
+            urls["database_url"] = new_database(server, f"brokers-{request.param}")
+        if request.param == "redis":
+            urls["broker_url"] = running.enter_context(redis(tmp_path)).url
+        elif request.param == "rabbitmq":
+            urls["broker_url"] = running.enter_context(rabbitmq())
+        crew = Crew(tmp_path, **urls)
+        running.callback(crew.end)
         yield crew
-        crew.end()
-        return
-    server = request.getfixturevalue("postgres")
-    name = f"brokers{next(_numbers)}"
-    _run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
-    if request.param == "redis":
-        with redis(tmp_path) as broker:
-            crew = Crew(tmp_path, database_url=f"{server}/{name}", broker_url=broker.url)
-            yield crew
-            crew.end()
-        return
-    with rabbitmq() as url:
-        crew = Crew(tmp_path, database_url=f"{server}/{name}", broker_url=url)
-        yield crew
-        crew.end()
 
 
 @pytest.mark.slow

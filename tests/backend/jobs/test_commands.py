@@ -18,11 +18,9 @@ from backend.jobs.presence import Presence
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
 from backend.jobs.runner import Runner
-from backend.label_studio.payloads import Project as LabelStudioProject
-from backend.label_studio.payloads import SetupRequest
-from backend.label_studio.projects import Projects
 from backend.settings import Settings, get_settings
 from backend.worker import celery_app
+from tests.backend.databases import connect
 from tests.backend.jobs.conftest import PROJECT, Does, Team
 
 
@@ -41,8 +39,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def store(data: Path) -> Jobs:
     database = Database(Settings(data=data).resolved_database_url)
     migrate(database)
-    project = LabelStudioProject.read(PROJECT)
-    Projects(database).remember(SetupRequest(project, "<View/>", "http://studio", ""))
+    connect(database, PROJECT, "http://studio")
     return Jobs(database)
 
 
@@ -182,8 +179,7 @@ def test_what_is_wrong_is_a_sentence(
 
 
 def test_two_projects_of_one_number_must_be_told_apart(store: Jobs) -> None:
-    other = LabelStudioProject.read("6.5")
-    Projects(store.database).remember(SetupRequest(other, "<View/>", "http://other", ""))
+    connect(store.database, "6.5", "http://other")
     failed = call("learn", "--project", "6")
     assert f"6.5 or {PROJECT}" in str(failed.exception) or f"{PROJECT} or 6.5" in str(
         failed.exception

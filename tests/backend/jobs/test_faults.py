@@ -7,16 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
 
-from backend.db.models import Job, Schedule
-from backend.jobs.schedules import Schedules
-from tests.backend.databases import _run_sql
+from backend.db.models import Job
+from tests.backend.databases import new_database
 from tests.backend.jobs.brokers import Redis, redis_server
-from tests.backend.jobs.conftest import PROJECT, Team
 from tests.backend.jobs.crew import Crew
 
 __all__ = ["redis_server"]
@@ -28,14 +24,13 @@ pytestmark = pytest.mark.slow
 def crew(
     tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_server: Redis
 ) -> Iterator[Crew]:
-    """A support worker, two training workers, two schedulers."""
-    _run_sql(postgres, 'CREATE DATABASE "faults" TEMPLATE "template"')
+    """A support worker, two training workers, a scheduler."""
     crew = Crew(
         tmp_path_factory.mktemp("crew"),
-        database_url=f"{postgres}/faults",
+        database_url=new_database(postgres, "faults"),
         broker_url=redis_server.url,
     )
-    for what in ("support", "training", "training", "scheduler", "scheduler"):
+    for what in ("support", "training", "training", "scheduler"):
         crew.start(what)
     yield crew
     crew.end()
@@ -46,33 +41,6 @@ AWAY_S = 22.0
 
 def ask(crew: Crew, project: str, **request: object) -> Job:
     return crew.jobs.enqueue(project, "training", trigger="hand", request=request)
-
-
-def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
-    # Longer than a tick of the scheduler.
-    first = ask(crew, "1.1", seconds=5)
-    crew.does(first.id)
-    second, elsewhere = ask(crew, "1.1", seconds=0.5), ask(crew, "2.1", seconds=0.5)
-    for job in (first, second, elsewhere):
-        crew.done(job.id)
-
-    # Meanwhile the other worker ran a job of another project.
-    began, ended = (crew.entries(first.id)[n]["at"] for n in (0, 1))
-    assert began < crew.entries(elsewhere.id)[0]["at"] < ended
-    assert crew.entries(second.id)[0]["at"] > ended
-
-
-def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
-    Team(crew.database).accept(2)
-    Schedules(crew.database).change(PROJECT, "ann", cron="0 3 * * *")
-    with crew.database.write() as connection:
-        due = {"due_at": datetime.now(UTC) - timedelta(days=3)}
-        connection.execute(update(Schedule).values(due))
-
-    crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
-    crew.done(crew.jobs.listed(PROJECT)[0].id)
-    time.sleep(3)  # one more tick of each scheduler
-    assert [job.trigger for job in crew.jobs.listed(PROJECT)] == ["schedule"]
 
 
 def test_a_killed_worker_s_job_is_taken_over(crew: Crew) -> None:
@@ -134,15 +102,3 @@ def test_a_broker_that_loses_everything_loses_no_job(crew: Crew, redis_server: R
         assert crew.done(job.id).attempts == 1
         assert [entry["what"] for entry in crew.entries(job.id)] == ["begins", "promotes"]
     print(f"{time.monotonic() - back:.0f} s after the broker was back")
-
-
-def test_cancelled_from_elsewhere_a_job_ends_at_once(crew: Crew) -> None:
-    job = ask(crew, "9.1", seconds=60)
-    crew.does(job.id)
-    crew.jobs.cancel(job.id, "ann")
-    asked = time.monotonic()
-    crew.until(lambda: crew.jobs.get(job.id).ended)
-
-    assert time.monotonic() - asked < 5
-    assert crew.jobs.get(job.id).state == "cancelled"
-    assert [entry["what"] for entry in crew.entries(job.id)] == ["begins"]

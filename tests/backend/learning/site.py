@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -42,10 +41,10 @@ from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from tests.backend.learning.label_studio import Host
+from tests.backend.programs import kill, start, stop
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
 from training.data.sample import side
 
-ROOT = Path(__file__).parents[3]
 SIZE = (96, 72)
 WORDS = ["the", "red", "cat", "dog"]
 # Rates for an untrained network; they would ruin a trained one.
@@ -211,25 +210,9 @@ class Site:
         self, *command: str, settings: Settings | None = None, **environment: str
     ) -> "subprocess.Popen[bytes]":
         """``start("worker", "--queue=training")``: a command of phraseclick."""
-        chosen = settings or self.settings
-        values = {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name in Settings.model_fields
-            if (value := getattr(chosen, name)) is not None
-        }
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PHRASECLICK")}
-        ours = {f"PHRASECLICK_{name.upper()}": value for name, value in values.items()}
-        begins = _READY if "--queue=training" in command else _AS_EVER
+        program = _READY if "--queue=training" in command else _AS_EVER
         log = self.folder / f"{len(self.processes)}-{command[0]}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *begins, *command],
-                env={**inherited, **ours, **environment},
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = start(settings or self.settings, log, *command, program=program, **environment)
         self.processes.append(process)
         return process
 
@@ -241,21 +224,15 @@ class Site:
         """kill -9 the process that runs a job."""
         worker = self.jobs.get(number).worker.split(" ")
         (process,) = [child for child in self.processes if str(child.pid) in worker]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
 
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
-                with_children = process.pid
-                os.killpg(with_children, signal.SIGCONT)
+                os.killpg(process.pid, signal.SIGCONT)
                 process.terminate()
         for process in self.processes:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            stop(process)
         self.database.close()
 
     # -- jobs

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.backend.databases import Postgres, postgres_server
 from tests.backend.learning.label_studio import host
-from tests.backend.learning.postgres import Postgres, postgres_server
 from tests.backend.learning.site import Site, phases, settings_for
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from backend.db.models import AnnotationRow, AnnouncementRow
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.child_process import free_port
-from tests.backend.databases import _run_sql
+from tests.backend.databases import new_database
 from tests.backend.jobs.brokers import redis
 from tests.backend.learning.label_studio import host
 from tests.backend.learning.site import Site, discs, settings_for
@@ -75,12 +75,11 @@ class RemoteServer:
 def site(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Site]:
     """The machine that trains, and with it what all share."""
     folder = tmp_path_factory.mktemp("machines")
-    _run_sql(postgres, 'CREATE DATABASE "machines" TEMPLATE "template"')
     with host() as pictures, redis(folder) as broker, s3_server(folder) as store:
         settings = settings_for(
             folder / "trains",
             pictures.url,
-            database_url=f"{postgres}/machines",
+            database_url=new_database(postgres, "machines"),
             broker_url=broker.url,
             checkpoint_store=f"{store}/phraseclick",
             acquisition="off",

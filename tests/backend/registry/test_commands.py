@@ -2,26 +2,23 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from backend.cli.main import app
-from backend.db.models import ProjectRow
 from backend.errors import VersionError
 from backend.registry.versions import Registry
 from backend.settings import Settings, get_settings
 from backend.worker import celery_app
+from tests.backend.databases import connect
 from tests.backend.registry.conftest import SIX, MakeCheckpoint
 
 Run = Callable[..., Result]
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -46,9 +43,7 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 def here(settings: Settings) -> Registry:
     """With project 6 connected."""
     registry = Registry.open(settings)
-    with registry.database.write() as connection:
-        row = {"key": SIX, "project_id": 6, "created_at": NOW, "updated_at": NOW}
-        connection.execute(insert(ProjectRow).values(**row))
+    connect(registry.database, SIX)
     return registry
 
 

@@ -1,17 +1,15 @@
 """Label Studio is updated once for each change of the champion, and later if it was down."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
-from backend.db.models import AnnouncementRow, ProjectRow
+from backend.db.models import AnnouncementRow
 from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.label_studio_sync import LabelStudioSync
@@ -19,6 +17,8 @@ from backend.registry.versions import Registry
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.tasks import Tasks
+from tests.backend.databases import connect
+from tests.backend.hosts import Request, http_host
 from tests.backend.registry.conftest import MakeCheckpoint
 
 NOW = datetime.now(UTC)
@@ -69,28 +69,12 @@ class LabelStudio:
 def studio() -> Iterator[LabelStudio]:
     studio = LabelStudio()
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body = studio.answer(self.command, self.path, json.loads(sent or b"{}"))
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(request: Request, sent: bytes) -> tuple[int, bytes]:
+        status, body = studio.answer(request.command, request.path, json.loads(sent or b"{}"))
+        return status, json.dumps(body).encode()
 
-        do_GET = do_PATCH = answer  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    studio.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield studio
-    server.shutdown()
-    server.server_close()
+    with http_host(answer) as studio.url:
+        yield studio
 
 
 @pytest.fixture
@@ -106,9 +90,7 @@ def here(settings: Settings, studio: LabelStudio) -> Iterator[Registry]:
     registry = Registry.open(settings)
     for number, key in ((6, SIX), (7, SEVEN)):
         studio.connect(number, "http://backend:9090", registry.base_name)
-        row = {"key": key, "project_id": number, "created_at": NOW, "updated_at": NOW}
-        with registry.database.write() as connection:
-            connection.execute(insert(ProjectRow).values(**row))
+        connect(registry.database, key, studio.url)
     yield registry
     registry.close()
 

@@ -34,15 +34,6 @@ def settings(settings: Settings, database: Database, picture_host: Any) -> Setti
 
 
 @pytest.fixture
-def damaged(here: Registry, make_checkpoint: MakeCheckpoint) -> str:
-    """A candidate whose file is damaged. Request it before ``servers``, which load candidates."""
-    name = here.add(make_checkpoint(1), project=SIX).name
-    weights = here.folder(name) / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    return name
-
-
-@pytest.fixture
 def servers(settings: Settings, tmp_path: Path) -> Iterator[list[Server]]:
     """Two, on one database and folder."""
     started = [Server(settings, tmp_path / f"server-{number}.log") for number in range(2)]
@@ -143,48 +134,3 @@ def test_promotion_and_rollback_reach_every_process_while_people_click(
         versions.setdefault(target, set()).add(version)
     assert {base, names[3]} <= {version for many in versions.values() for version in many}
     assert all(len(many) == 1 for many in versions.values()), "an object changed its model"
-
-
-def test_health_reports_a_champion_that_cannot_be_loaded(
-    damaged: str, servers: list[Server], here: Registry, page: Any, picture_host: Any
-) -> None:
-    address = picture_host.add("/data/upload/6/a.png")
-
-    here.promote(damaged, who="test")
-
-    deadline = time.monotonic() + 30
-    for server in servers:
-        while "problems" not in (health := server.http.get("/health").json()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert damaged in health["problems"][0]
-        assert "damaged" in health["problems"][0]
-        answer = server.predict(page.request([page.click(1, 30, 40)], address=address))
-        assert answer["results"][0]["model_version"] == here.base_name
-    here.rollback(SIX, who="test")
-    for server in servers:
-        while "problems" in server.http.get("/health").json():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
-def test_a_server_that_starts_later_serves_the_champion_at_once(
-    settings: Settings, here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
-    picture_host: Any, tmp_path: Path,
-) -> None:  # fmt: skip
-    name = here.add(make_checkpoint(1), project=SIX).name
-    here.promote(name, who="test")
-    address = picture_host.add("/data/upload/6/a.png")
-    server = Server(settings, tmp_path / "late.log")
-    try:
-        server.up()
-        answer = server.predict(page.request([page.click(1, 30, 40)], address=address))
-        setup = {"project": SIX, "schema": page.tried_config}
-
-        assert answer["results"][0]["model_version"] == name
-        assert server.http.post("/setup", json=setup).json() == {"model_version": name}
-        assert server.http.get("/health").json()["champions"] == {SIX: name}
-        other = {"project": "7.1", "schema": page.tried_config}
-        assert server.http.post("/setup", json=other).json()["model_version"] == here.base_name
-    finally:
-        server.stop()

@@ -12,6 +12,7 @@ from backend.registry.serving import ModelCache, Predictors
 from backend.registry.versions import Registry
 from backend.settings import MIB, Settings
 from model.predictor import Predictor
+from tests.backend.programs import until
 from tests.backend.registry.conftest import MakeCheckpoint
 from training.finetune.labels import LEAST_OBJECTS
 
@@ -56,13 +57,6 @@ def two(here: Registry, make_checkpoint: MakeCheckpoint) -> tuple[str, str]:
     """Two versions for project 6."""
     first, second = (here.add(make_checkpoint(n), project=SIX.key).name for n in (1, 2))
     return first, second
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def serves(predictors: Predictors, version: str, project: Project = SIX) -> Callable[[], bool]:

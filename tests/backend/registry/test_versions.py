@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
-from backend.db.models import ProjectRow, Promotion
+from backend.db.models import Promotion
 from backend.errors import StorageError, VersionError
 from backend.label_studio.payloads import Project
 from backend.registry.champions import BASE, EVERYONE, Champions
@@ -16,18 +16,10 @@ from backend.registry.versions import Registry, resolve
 from backend.settings import Settings
 from model import checkpoint_files as files
 from model.errors import CheckpointError
+from tests.backend.databases import connect
 from tests.backend.registry.conftest import SIX, MakeCheckpoint
 
 NOW = datetime.now(UTC)
-
-
-def connect(registry: Registry, *keys: str) -> None:
-    """As ``/setup`` does."""
-    with registry.database.write() as connection:
-        for key in keys:
-            number = int(key.partition(".")[0])
-            row = {"key": key, "project_id": number, "created_at": NOW, "updated_at": NOW}
-            connection.execute(insert(ProjectRow).values(**row))
 
 
 # -- adding
@@ -306,7 +298,7 @@ def test_resolve_accepts_every_way_to_name_a_version(
     assert resolve(str(path), settings) == path
     assert resolve("champion", settings) == Path(settings.checkpoint)
 
-    connect(here, SIX)
+    connect(here.database, SIX)
     name = here.add(path, project=SIX).name
     here.promote(name, who="ann")
     kept = settings.data.resolve() / "versions" / name

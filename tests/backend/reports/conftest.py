@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from backend.db.engine import Database
-from backend.label_studio.payloads import parse_setup
-from backend.label_studio.projects import Projects
 from backend.reports.queries import Reports
 from tests.backend.reports import big
 from tests.backend.reports.big import WrittenCounts
@@ -23,12 +21,6 @@ class Team:
     story: WrittenCounts
     reports: Reports
     key: str = big.PROJECT
-
-
-def connect(database: Database, key: str) -> None:
-    """Register the project like ``/setup``, without any interaction."""
-    body = {"project": key, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
-    Projects(database).remember(parse_setup(body))
 
 
 @pytest.fixture(scope="session")

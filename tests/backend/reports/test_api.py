@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from backend.settings import Settings
 from tests.backend.servers import ApiClient
@@ -164,14 +163,6 @@ def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: ApiClient) -> No
 
     said = ask.metrics.exposition().decode()
     assert 'route="/api/reports/{project}/tasks/{task}",status="200"} 2.0' in said
-
-
-def test_the_door_is_locked_with_a_password(team: Any, settings: Settings) -> None:
-    locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
-    ask = ApiClient(settings.model_copy(update=locked), team.reports)
-
-    assert ask("/api/reports/projects").status_code == 401
-    assert ask("/api/reports/projects", auth=("ann", "password1")).status_code == 200
 
 
 def test_the_schema_names_every_route_with_its_answer(ask: ApiClient) -> None:

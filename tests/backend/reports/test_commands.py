@@ -1,6 +1,5 @@
 """``phraseclick report``: tables, four kinds of files, errors as sentences."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from backend.cli.main import app
 from backend.db.engine import Database
 from backend.errors import FilterError, ReportError
 from backend.settings import get_settings
+from tests.backend.databases import connect
 from tests.backend.reports import big
-from tests.backend.reports.conftest import connect
 
 Run = Callable[..., Result]
 
@@ -70,20 +69,6 @@ def test_json(run: Run, team: Any, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert sum(row["interactions"] for row in report["tasks"]) == team.story.interactions[team.key]
     assert json.loads(run("--json", "-").stdout)["tasks"] == report["tasks"]
-
-
-def test_csv_of_tasks_and_of_regions(run: Run, team: Any, tmp_path: Path) -> None:
-    run("--csv", str(tmp_path / "tasks.csv"))
-    run("--csv", str(tmp_path / "regions.csv"), "--rows", "regions")
-
-    def rows(name: str) -> list[dict[str, str]]:
-        with (tmp_path / name).open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-
-    tasks, regions = rows("tasks.csv"), rows("regions.csv")
-    assert sum(int(row["interactions"]) for row in tasks) == team.story.interactions[team.key]
-    assert len(regions) == team.story.regions[team.key]
-    assert {row["label"] for row in regions} >= {"'=Bus", 'Traffic light, "red"', "Bicycle\nwheel"}
 
 
 def test_parquet_has_types(run: Run, team: Any, tmp_path: Path) -> None:

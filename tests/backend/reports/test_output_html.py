@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from backend.db.engine import Database
-from backend.reports.output import STYLE, TEMPLATES, render
-from backend.reports.queries import Report, Reports
+from backend.reports.output import render
+from backend.reports.queries import Report
 from backend.reports.records import ReportFilter
 from tests.backend.reports import big
-from tests.backend.reports.conftest import connect
 
 
 class PageParser(HTMLParser):
@@ -94,30 +92,9 @@ def test_what_was_left_out_is_said(team: Any) -> None:
     assert "since 2026-06-01 00:00 UTC, label Cat, made without a phrase" in said
 
 
-def test_a_filter_that_leaves_nothing_says_so(team: Any) -> None:
-    said = PageParser(
-        render(Report.of(team.reports, team.key, ReportFilter(label="Unicorn")))
-    ).texts
-
-    assert "Nothing in this project matches these filters." in said
-
-
 def test_disagreement_is_shown(report: Report) -> None:
     differs = replace(report.reconciliation, differences=("Task 3 counts 2 <clicks>, the log 3.",))
 
     read = PageParser(render(replace(report, reconciliation=differs)))
 
     assert "Task 3 counts 2 <clicks>, the log 3." in read.texts
-
-
-def test_an_unused_project_has_a_page(database: Database) -> None:
-    connect(database, big.PROJECT)
-
-    said = PageParser(render(Report.of(Reports(database), big.PROJECT, ReportFilter()))).texts
-
-    assert any("Nobody has clicked" in text for text in said)
-
-
-def test_its_templates_ship() -> None:
-    files = {file.name for folder in (TEMPLATES, STYLE) for file in folder.iterdir()}
-    assert {"report.html", "charts.html", "tables.html", "style.css"} <= files

@@ -9,10 +9,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from backend.api.service import Service
+from backend.app import create_app
 from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.reports import big
-from tests.backend.web.sites import served
+from tests.backend.servers import served
 from tests.browser import chromium, few_colours
 
 LABELS = ("Car", "Person", "Traffic light", "Bus", "Bicycle", "Sign", "Kerb")
@@ -28,7 +29,7 @@ def portrait() -> bytes:
         with patch.object(big, "LABELS", LABELS), patch.object(big, "VERSIONS", VERSIONS):
             big.fill(service.database, 14_000, masked_tasks=0)
         try:
-            with served(service) as home, chromium() as browser:
+            with served(create_app(settings, service)) as home, chromium() as browser:
                 page = browser.new_page(viewport=SIZE, device_scale_factor=2)
                 page.goto(f"{home}/dashboard/projects/{big.PROJECT}")
                 shot = page.screenshot()

@@ -2,16 +2,13 @@
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser
 
 from backend.api.service import Service
@@ -19,11 +16,10 @@ from backend.app import create_app
 from backend.db.engine import Database
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
-from backend.worker.child_process import free_port
 from model.predictor import Predictor
 from tests.backend.registry.conftest import MakeCheckpoint
 from tests.backend.reports import big
-from tests.backend.servers import Server
+from tests.backend.servers import Server, served
 from tests.backend.web import scene
 from tests.backend.web.scene import KEY, TASK, Scene
 from tests.backend.web.window import Window, window
@@ -38,28 +34,6 @@ EMPTY = {
     "health": "/health",
     "rollback": "/rollback",
 }
-
-
-@contextmanager
-def served(service: Service) -> Iterator[str]:
-    """The address, while the server runs."""
-    port = free_port()
-    config = uvicorn.Config(
-        create_app(service.settings, service), port=port, log_level="error", lifespan="on"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert thread.is_alive(), "the server fell"
-        assert time.monotonic() < deadline, "the server does not start"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
 
 
 @dataclass(frozen=True)
@@ -97,7 +71,7 @@ def opened(
             service = Service(settings, predictor)
             stack.callback(service.close)
             service.registry.base()
-            return service, stack.enter_context(served(service))
+            return service, stack.enter_context(served(create_app(settings, service)))
 
         yield open_one
 

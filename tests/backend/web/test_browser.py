@@ -3,7 +3,6 @@
 What every page owes its readers is held on every page; what buttons say is held by pressing them.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +16,9 @@ from sqlalchemy import insert, update
 from backend.db.engine import Database
 from backend.db.models import RegionCostRow
 from backend.db.models.jobs import Job, LogLine
+from tests.backend.programs import until
 from tests.backend.web import scene
-from tests.backend.web.scene import KEY, SCRIPT
+from tests.backend.web.scene import SCRIPT
 from tests.backend.web.sites import Filled, LargeSite, Site
 from tests.backend.web.window import LAPTOP, PHONE, Scheme, Window, contrast
 
@@ -60,7 +60,7 @@ def test_every_page_is_quick_on_100_000_interactions(
 ) -> None:
     # when the server has just started and read its history, as it does by itself
     seen = look(long, PHONE)
-    _expect_line(long.server.log, "figures of 2 projects")
+    until(lambda: "figures of 2 projects" in long.server.log.read_text(), long.server.log)
 
     # then the first look at each page is as quick as the second, and as that after a new label:
     # each computes no longer than the bound, and the middle one has loaded within it, none far
@@ -135,29 +135,6 @@ def test_the_list_of_jobs_moves_without_a_reload(
     assert seen.page.evaluate("window.stayed") is True
 
 
-# -- buttons
-
-
-def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: Filled) -> None:
-    seen = look(small)
-    seen.go("/training")
-
-    seen.page.get_by_role("button", name="Train now for Project 6").click()
-
-    (asked,) = small.jobs.listed(kind="training", state="queued")
-    expect(seen.page.get_by_role("status").first).to_have_text(
-        f"Training {asked.id} of project 6 was requested."
-    )
-    assert seen.page.url.endswith(f"/training/{asked.id}")
-    assert (asked.trigger, asked.asked_by, asked.project) == ("hand", "dashboard", KEY)
-
-    seen.page.get_by_role("button", name="Cancel this job").click()
-
-    expect(seen.page.get_by_role("status").first).to_have_text(f"Job {asked.id} was cancelled.")
-    assert small.jobs.get(asked.id).state == "cancelled"
-    expect(seen.page.get_by_role("button", name="Cancel this job")).to_have_count(0)
-
-
 # -- layout and accessibility
 
 
@@ -214,14 +191,6 @@ def test_everything_is_reached_by_keyboard_and_seen_to_be(
 
 
 # -- inside
-
-
-def _expect_line(log: Path, words: str) -> None:
-    """Wait up to a minute for a text in a log."""
-    deadline = time.monotonic() + 60
-    while words not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()[-2000:]
-        time.sleep(0.1)
 
 
 def _relabel(url: str) -> None:

@@ -6,18 +6,14 @@ import itertools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
-from backend.app import create_app
 from backend.db.models import AnnotationRow, SampledProjectRow, TargetRow, lock_samples
-from backend.settings import Settings
-from tests.backend.reports.conftest import connect
+from tests.backend.databases import connect
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import ANNOTATION, KEY, SCRIPT, TASK, Scene
@@ -330,16 +326,6 @@ def test_an_unexpected_error_is_a_page_with_a_sentence(
     assert "secret detail" not in answer.text
 
 
-def test_the_dashboard_asks_for_the_password(settings: Settings, service: Service) -> None:
-    guarded = settings.model_copy(
-        update={"basic_auth_user": "ada", "basic_auth_password": SecretStr("correct horse")}
-    )
-    with TestClient(create_app(guarded, service)) as client:
-        for path in ("/dashboard", "/dashboard/static/style.css", "/"):
-            assert client.get(path).status_code == 401, path
-        assert client.get("/dashboard", auth=("ada", "correct horse")).status_code == 200
-
-
 def test_one_name_for_all_pages_in_the_metrics(browse: TestClient, filled: Scene) -> None:
     browse.get(PROJECT)
     browse.get("/dashboard/static/style.css")
@@ -347,16 +333,3 @@ def test_one_name_for_all_pages_in_the_metrics(browse: TestClient, filled: Scene
     figures = browse.get("/metrics").text
     assert 'phraseclick_requests_total{route="/dashboard",status="200"} 2.0' in figures
     assert KEY not in "".join(line for line in figures.splitlines() if "route=" in line)
-
-
-def test_files_of_the_dashboard_are_in_the_package() -> None:
-    import tomllib
-
-    root = Path(__file__).parents[3]
-    globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"][
-        "package-data"
-    ]
-    kinds = {
-        path.suffix for path in (root / "backend" / "web").rglob("*.*") if path.suffix != ".py"
-    }
-    assert {f"**/*{kind}" for kind in kinds if kind != ".pyc"} <= set(globs["backend"])

@@ -42,23 +42,6 @@ def waiting_in(database: Database) -> int:
 # -- messages from the web server
 
 
-def test_enqueueing_puts_one_message_into_the_queue(settings: Settings) -> None:
-    settings.data.mkdir(parents=True)
-    enqueuer = celery_app.Enqueuer(celery_app.build(settings))
-    enqueuer.enqueue()
-    enqueuer.close()
-
-    (message,) = (settings.data / "queue" / "messages").iterdir()
-    assert celery_app.PROCESS_DELIVERIES in message.read_text()
-
-
-def test_nothing_enqueued_sends_nothing(settings: Settings) -> None:
-    settings.data.mkdir(parents=True)
-    celery_app.Enqueuer(celery_app.build(settings)).close()
-
-    assert list((settings.data / "queue" / "messages").iterdir()) == []
-
-
 def test_different_tasks_are_all_sent(settings: Settings) -> None:
     settings.data.mkdir(parents=True)
     enqueuer = celery_app.Enqueuer(celery_app.build(settings))
