@@ -8,9 +8,8 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
+from rich.progress import BarColumn, Progress
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import class_mapper
@@ -79,7 +78,14 @@ def show_job(console: Console, job: Job, log: Iterable[LogLine]) -> None:
 def follow(console: Console, jobs: Jobs, number: int) -> Job:
     """Show the progress of a job until it ends."""
     seen = 0
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    columns = (
+        "{task.description}",
+        BarColumn(30),
+        "{task.percentage:3.0f}%",
+        "{task.fields[doing]}",
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(f"Job {number}", total=1.0, doing="")
         while True:
             job = jobs.get(number)
             for line in jobs.log(number, seen):
@@ -88,7 +94,8 @@ def follow(console: Console, jobs: Jobs, number: int) -> Job:
                     show_line(console, line)
             if job.ended:
                 return job
-            live.update(_bar(job))
+            doing = job.message or (job.phase if job.state == "running" else f"{job.state} …")
+            progress.update(bar, completed=job.progress, doing=escape(doing))
             time.sleep(_POLL_S)
 
 
@@ -248,18 +255,6 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     for name, value in _pairs(job.result):
         facts.append((name, _figure(value)))
     return facts
-
-
-def _bar(job: Job) -> Table:
-    table = Table.grid(padding=(0, 1))
-    doing = job.message or (job.phase if job.state == "running" else f"{job.state} …")
-    table.add_row(
-        f"Job {job.id}",
-        ProgressBar(total=1.0, completed=job.progress, width=30),
-        f"{job.progress:4.0%}",
-        escape(doing),
-    )
-    return table
 
 
 def _trigger(job: Job) -> str:

@@ -26,7 +26,7 @@ from backend.errors import CredentialsError, ForgeryError
 from backend.jobs.lease import short_process_id
 from backend.label_studio.credentials import write_once
 from backend.registry.champions import served_by
-from backend.reports import output, wording
+from backend.reports import output
 from backend.settings import Settings
 from model.files import private_folder
 
@@ -154,8 +154,6 @@ def _templates() -> Environment:
     }
     filters: dict[str, Callable[..., str]] = {
         "ago": ago,
-        "iso": iso,
-        "size": size,
         "segment": segment,
         "short": short,
         "process": short_process_id,
@@ -202,18 +200,6 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     else:
         said = f"{span / 86400:.0f} days"
     return f"{said} ago" if seconds >= 0 else f"in {said}"
-
-
-def iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()
-
-
-def size(count: float | None) -> str:
-    if count is None:
-        return wording.UNKNOWN
-    if count < 1_000_000:
-        return f"{count / 1000:.0f} kB"
-    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def short(text: object, most: int = 60) -> str:
