@@ -11,10 +11,9 @@ from pathlib import Path
 
 import anyio.to_thread
 import fastapi_offline
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Match, Mount
 
@@ -79,10 +78,14 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         if isinstance(route, Mount):
             route.app = StaticFiles(Path(fastapi_offline.__file__).parent / "static")
     app.state.service = service
+    app.add_api_route("/", home, include_in_schema=False)
     app.include_router(label_studio.router)
     app.include_router(reports.router)
     app.include_router(jobs.router)
-    _add_dashboard(app)
+    app.mount("/dashboard/static", StaticFiles(*STATIC), name="static")
+    for part in (projects, costs, training, versions, health):
+        app.include_router(part.pages)
+    app.include_router(_others)
     app.add_exception_handler(PhraseClickError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RecursionError, _too_deep)
@@ -127,29 +130,21 @@ async def _wrong_method(request: Request, error: Exception) -> Response:
 
 
 def _sentence(detail: str, status: int) -> Response:
-    return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")
+    return JSONResponse({"detail": detail}, status)
 
 
 # -- the dashboard
 
-_fallback = router()
+# Comes last: for addresses that no other route has.
+_others = router()
 
 
-def _add_dashboard(app: FastAPI) -> None:
-    """Its pages, its files, and a redirect from the bare address."""
-
-    @app.get("/", include_in_schema=False)
-    def home(request: Request) -> Response:
-        return RedirectResponse(prefix(request), 307)
-
-    app.mount("/dashboard/static", StaticFiles(*STATIC), name="static")
-    for part in (projects, costs, training, versions, health):
-        app.include_router(part.pages)
-    # Last, for all other addresses.
-    app.include_router(_fallback)
+def home(request: Request) -> Response:
+    """The bare address leads to the dashboard."""
+    return RedirectResponse(prefix(request), 307)
 
 
-@_fallback.get("/{rest:path}")
+@_others.get("/{rest:path}")
 def not_found(request: Request, board: Board) -> Response:
     return board.render.page(request, "error.html", status=404, sentence=NOT_FOUND)
 

@@ -113,7 +113,7 @@ class Service:
             self.registry,
             predictor,
             max_bytes=settings.versions_bytes,
-            changed=self._another_serves,
+            changed=lambda: self.metrics.models(self._predictors.serving()),
         )
         self._read_config: Callable[[str], LabelConfig] = partial(
             parse_config, **settings.refine_labels
@@ -282,6 +282,3 @@ class Service:
             return not self._projects.knows(project)
         except DatabaseError:
             return False
-
-    def _another_serves(self) -> None:
-        self.metrics.models(self._predictors.serving())

@@ -69,7 +69,7 @@ def run_attacks(
             rests = [before["p95_ms"], rest["p95_ms"]]
             ratio = row["p95_ms"] and round(row["p95_ms"] / mean(rests), 2)
             rows.append({**row, "rest_p95_ms": rests, "to_rest": ratio})
-            console.print(_line(rows[-1]))
+            console.print("  ".join(_cells(rows[-1])))
     report = {"rows": rows, "cpu": cpu(), "load": os.getloadavg()[0]}
     publish(report, _table(report), json_file)
     return report
@@ -93,14 +93,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{ratio:.2f} {'✓' if ratio <= GOAL_RATIO else '✗'}" if ratio else "✗",
         *(str(row[name]) for name in ("n", "errors", "rss_mb", "descriptors")),
     ]
-
-
-def _line(row: dict[str, Any]) -> str:
-    name, before, after, _, p95, ratio, clicks, errors, *_ = _cells(row)
-    return (
-        f"{name}: p95 {p95} ms, at rest {before} and {after} ms: {ratio}, "
-        f"{clicks} clicks, {errors} errors"
-    )
 
 
 def _table(report: dict[str, Any]) -> Table:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from backend.db.engine import Database
-    from backend.reports.queries import Report, Reports
-    from backend.reports.records import ReportFilter
+    from backend.reports.queries import Reports
     from backend.settings import Settings
 
 _FILE = "- prints it."
@@ -94,8 +93,11 @@ def report(
 
     Times are UTC. If an output file is given, the tables are not printed.
     """
-    from backend.reports.output import RECORDS
+    from rich.console import Console
+
+    from backend.reports.output import RECORDS, csv_text, json_text, render, write_parquet
     from backend.reports.queries import Report, Reports
+    from backend.reports.tables import in_terminal
 
     if rows not in RECORDS:
         raise ReportError(f"--rows is tasks or regions, not {rows!r}.")
@@ -114,17 +116,19 @@ def report(
         if json or html or not (csv or parquet):
             made = Report.of(reports, key, where)
             if json:
-                from backend.reports.output import json_text
-
                 _write(json, json_text(made))
             if html:
-                from backend.reports.output import render
-
                 _write(html, [render(made)])
             if not any((json, html, csv, parquet)):
-                _show(made, tasks)
-        if csv or parquet:
-            _write_tables(reports, key, where, rows, csv, parquet)
+                output = Console(highlight=False)
+                for part in in_terminal(made, tasks):
+                    output.print(part)
+        entries = reports.every_task if rows == "tasks" else reports.regions
+        if csv:
+            _write(csv, csv_text(entries(key, where), RECORDS[rows]))
+        if parquet:
+            write_parquet(parquet, entries(key, where), rows, key)
+            typer.echo(f"Wrote {parquet}", err=True)
 
 
 def _project(reports: "Reports", written: str) -> str:
@@ -140,38 +144,6 @@ def _project(reports: "Reports", written: str) -> str:
         numbers = ", ".join(map(str, sorted(set(map(number_of, known)))))
         raise ReportError(f"Choose a project with --project: {numbers}.")
     return known[0]
-
-
-def _show(made: "Report", tasks: int) -> None:
-    from rich.console import Console
-
-    from backend.reports.tables import in_terminal
-
-    output = Console(highlight=False)
-    for part in in_terminal(made, tasks):
-        output.print(part)
-
-
-def _write_tables(
-    reports: "Reports",
-    project: str,
-    where: "ReportFilter",
-    rows: str,
-    csv: Path | None,
-    parquet: Path | None,
-) -> None:
-    from backend.reports.output import RECORDS, csv_text, write_parquet
-
-    def records() -> "Iterator[object]":
-        if rows == "tasks":
-            return reports.every_task(project, where)
-        return reports.regions(project, where)
-
-    if csv:
-        _write(csv, csv_text(records(), RECORDS[rows]))
-    if parquet:
-        write_parquet(parquet, records(), rows, project)
-        typer.echo(f"Wrote {parquet}", err=True)
 
 
 def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:

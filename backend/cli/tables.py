@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -21,6 +21,7 @@ from backend.jobs.schedules import NewLabels
 from backend.label_studio.payloads import number_of
 from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
+from backend.reports.wording import minute
 from backend.settings import Settings
 
 _COLOURS = {
@@ -165,7 +166,7 @@ def show_versions(console: Console, registry: Registry, project: str | None) -> 
             version.state,
             version.parent or "-",
             str(version.data.get("labels", "-")),
-            _minute(version.created_at),
+            minute(version.created_at),
             ", ".join(map(_owner, champions.owners(version.name, base))),
         )
     console.print(table)
@@ -175,7 +176,7 @@ def show_versions(console: Console, registry: Registry, project: str | None) -> 
             f"{promotion.kind} for {scope_of(promotion.project)} to {promotion.version or default}"
         )
         why = f": {promotion.why}" if promotion.why else ""
-        console.print(escape(f"{_minute(promotion.at)} {change} by {promotion.who}{why}"))
+        console.print(escape(f"{minute(promotion.at)} {change} by {promotion.who}{why}"))
 
 
 def versions_as_json(registry: Registry, project: str | None) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
         table.add_row(name, _figure(a), _figure(b), difference)
     for what in ("state", "parent", "project", "created_by"):
         table.add_row(what, str(getattr(one, what)) or "-", str(getattr(other, what)) or "-", "")
-    table.add_row("created", _minute(one.created_at), _minute(other.created_at), "")
+    table.add_row("created", minute(one.created_at), minute(other.created_at), "")
     for what in dict.fromkeys([*one.data, *other.data]):
         table.add_row(f"data: {what}", _short(one.data.get(what)), _short(other.data.get(what)), "")
     console.print(table)
@@ -289,7 +290,3 @@ def _figure(value: Any) -> str:
 def _short(value: Any) -> str:
     text = _figure(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def _minute(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")

@@ -181,7 +181,9 @@ class Runner:
             if not self._may_run(connection, job_id) or not self._leases.free(row):
                 return None
             # The lease is free, so the workers of jobs that seem to run under it are dead.
-            for other in _running(connection, known.kind, known.project):
+            same = (Job.kind == known.kind) & (Job.project == known.project)
+            seem_to_run = select(Job).where(same, Job.state == "running").with_for_update()
+            for other in records(connection, seem_to_run):
                 queue.worker_died(connection, other)
             if _locked(connection, job_id).state != "queued":
                 return None
@@ -266,11 +268,6 @@ class Runner:
             if holds(connection, lease):
                 ended(connection, _locked(connection, job.id))
         self._die()
-
-
-def _running(connection: Connection, kind: str, project: str) -> list[Job]:
-    query = select(Job).where(Job.kind == kind, Job.project == project, Job.state == "running")
-    return records(connection, query.with_for_update())
 
 
 def _locked(connection: Connection, job_id: int) -> Job:

@@ -17,6 +17,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def rank_keys(order: Sequence[int], current: Mapping[int, float]) -> dict[int, f
     """
     kept = _rising([(task, current[task]) for task in order if 0.0 < current.get(task, 0.0) < 1.0])
     keys = _between(order, kept)
-    if any(later - earlier < _CLOSEST for earlier, later in _pairs(list(keys.values()))):
+    if any(later - earlier < _CLOSEST for earlier, later in pairwise([0.0, *keys.values(), 1.0])):
         # After thousands of changes the gaps are used up: number all of them again.
         keys = _between(order, {})
     return keys
@@ -266,7 +267,3 @@ def _rising(numbers: Sequence[tuple[int, float]]) -> dict[int, float]:
         kept[task] = number
         place = before[place]
     return kept
-
-
-def _pairs(numbers: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip([0.0, *numbers], [*numbers, 1.0], strict=True))

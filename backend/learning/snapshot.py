@@ -182,7 +182,8 @@ def take_snapshot(
         hashlib.sha256(json.dumps(versions).encode()).hexdigest(),
         tuple(missing),
     )
-    _write_note(snapshot)
+    note = {name: value for name, value in asdict(snapshot).items() if name != "folder"}
+    atomic_write(folder / _NOTE, json.dumps(note))
     return snapshot
 
 
@@ -239,8 +240,3 @@ def _taken(folder: Path) -> Snapshot | None:
         return None
     train, held_out = Part(**note.pop("train")), Part(**note.pop("held_out"))
     return Snapshot(folder, train, held_out, missing=tuple(note.pop("missing")), **note)
-
-
-def _write_note(snapshot: Snapshot) -> None:
-    note = {name: value for name, value in asdict(snapshot).items() if name != "folder"}
-    atomic_write(snapshot.folder / _NOTE, json.dumps(note))

@@ -4,11 +4,10 @@ Each side is summed on its own, from its own table. Each difference is reported 
 that an admin sees whether it is a short delay (the worker has not computed something yet) or a bug.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, select
 
 from backend.db.models import (
     INTERACTIONS,
@@ -46,7 +45,9 @@ def reconcile(connection: Connection, project: str) -> Reconciliation:
     """Compare all sides of a project."""
     summed = by_task(cost_frame.read(connection, project), ReportFilter()).columns
     tasks = {name: int(summed[name].sum()) for name in _KINDS.values()}
-    log = _log(connection, project)
+    events = _events(connection, project)
+    counted = Counter(event.kind for event in events)
+    log = {name: counted[kind] for kind, name in _KINDS.items()}
     computed, held = _computed(connection, project), _held(connection, project)
     differences = [
         *(
@@ -55,20 +56,18 @@ def reconcile(connection: Connection, project: str) -> Reconciliation:
             if tasks[name] != log[name]
         ),
         *_first(_between_regions(computed, held)),
-        *_first(_within_regions(connection, project)),
+        *_first(_within_regions(connection, project, events)),
         *_first(_changed(connection, project)),
     ]
     return Reconciliation(tasks, log, len(computed), len(held), tuple(differences))
 
 
-def _log(connection: Connection, project: str) -> dict[str, int]:
-    query = (
-        select(EventRow.kind, func.count())
-        .where(EventRow.project == project, EventRow.kind.in_(list(_KINDS)))
-        .group_by(EventRow.kind)
+def _events(connection: Connection, project: str) -> Sequence[Row[int | None, int, str]]:
+    """Target, number and kind of the events that are counted."""
+    query = select(EventRow.target_id, EventRow.id, EventRow.kind).where(
+        EventRow.project == project, EventRow.kind.in_(list(_KINDS))
     )
-    counted = {_KINDS[kind]: number for kind, number in connection.execute(query)}
-    return {name: counted.get(name, 0) for name in _KINDS.values()}
+    return connection.execute(query).all()
 
 
 def _computed(connection: Connection, project: str) -> set[Key]:
@@ -100,7 +99,9 @@ def _between_regions(computed: set[Key], held: set[Key]) -> Iterator[str]:
         yield f"Region {region} has costs, but annotation {annotation} no longer contains it."
 
 
-def _within_regions(connection: Connection, project: str) -> Iterator[str]:
+def _within_regions(
+    connection: Connection, project: str, events: Iterable[Row[int | None, int, str]]
+) -> Iterator[str]:
     """Each region's figures against the events of its targets, and no target in two regions."""
     row = RegionCostRow
     counted = (getattr(row, name) for name in ("interactions", *_KINDS.values()))
@@ -110,7 +111,9 @@ def _within_regions(connection: Connection, project: str) -> Iterator[str]:
         .join(AnnotationTimeRow, same, isouter=True)
         .where(row.project == project)
     )
-    events = _by_target(connection, project)
+    by_target: dict[int | None, list[tuple[int, str]]] = defaultdict(list)
+    for target, number, kind in events:
+        by_target[target].append((number, _KINDS[kind]))
     claimed: dict[int, str] = {}
     for region in connection.execute(query).mappings():
         name = f"Region {region['region_id']} of annotation {region['annotation_id']}"
@@ -119,26 +122,13 @@ def _within_regions(connection: Connection, project: str) -> Iterator[str]:
             if target in claimed:
                 yield f"{name} and {claimed[target]} both count the same interactions."
             claimed[target] = name
-            for number, kind in events.get(target, ()):
+            for number, kind in by_target.get(target, ()):
                 counts[kind] += number <= (region["through"] or 0)
         for kind in _KINDS.values():
             if counts[kind] != region[kind]:
                 yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {counts[kind]}."
         if region["interactions"] != sum(region[_KINDS[kind]] for kind in INTERACTIONS):
             yield f"The interactions of {name[0].lower()}{name[1:]} do not add up."
-
-
-def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[int, str]]]:
-    query = select(EventRow.target_id, EventRow.id, EventRow.kind).where(
-        EventRow.project == project,
-        EventRow.target_id.is_not(None),
-        EventRow.kind.in_(list(_KINDS)),
-    )
-    events: dict[int, list[tuple[int, str]]] = {}
-    rows: Iterable[Any] = connection.execute(query)
-    for target, number, kind in rows:
-        events.setdefault(target, []).append((number, _KINDS[kind]))
-    return events
 
 
 def _changed(connection: Connection, project: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark
 from backend.reports.tables import GroupTable, promotion_rows
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
-from backend.web.training import TrainingStatus, replay_of, training_status
+from backend.web.training import TrainingStatus, replay_of, request_job, training_status
 from backend.web.versions import Suggested, suggested_of
 
 pages = router()
@@ -143,10 +143,7 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
 @pages.post("/projects/{project}/replay", dependencies=[OWN_FORM])
 def start_replay(request: Request, board: Board, key: Key) -> Response:
     """Compare the champion with its predecessor on the labeled objects."""
-    asked = board.jobs.enqueue(key, REPLAY, trigger="hand", by=board.render.who)
-    board.service.job_asked()
-    said = f"Replay {asked.id} of project {key.partition('.')[0]} was requested."
-    return board.render.redirect(request, f"/training/{asked.id}", said)
+    return request_job(request, board, key, REPLAY)
 
 
 def _last_training(board: Dashboard, project: str) -> LastTraining | None:

@@ -19,6 +19,7 @@ from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine, Sche
 from backend.errors import JobError
 from backend.jobs.presence import runs
 from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
+from backend.label_studio.payloads import number_of
 from backend.reports import charts
 from backend.reports.records import Interval
 from backend.reports.tables import ErrorBar, error_bars
@@ -195,10 +196,14 @@ def live(
 
 @pages.post("/training/start", dependencies=[OWN_FORM])
 def start(request: Request, board: Board, project: Annotated[str, Form()] = "") -> Response:
-    key = board.key(project)
-    asked = board.jobs.enqueue(key, TRAINING, trigger="hand", by=board.render.who)
+    return request_job(request, board, board.key(project), TRAINING)
+
+
+def request_job(request: Request, board: Dashboard, key: str, kind: str) -> Response:
+    """Enqueue a job of a project, and show it."""
+    asked = board.jobs.enqueue(key, kind, trigger="hand", by=board.render.who)
     board.service.job_asked()
-    said = f"Training {asked.id} of project {key.partition('.')[0]} was requested."
+    said = f"{kind.capitalize()} {asked.id} of project {number_of(key)} was requested."
     return board.render.redirect(request, f"/training/{asked.id}", said)
 
 

@@ -52,5 +52,5 @@ def test_each_row_is_printed_as_it_comes(
     assert (first["rest_p95_ms"], first["to_rest"]) == ([100.0, 150.0], 2.0)
     assert (second["p95_ms"], second["to_rest"]) == (None, None)
     assert json.loads((tmp_path / "report.json").read_text()) == report
-    assert "p95 250 ms, at rest 100 and 150 ms: 2.00 ✓" in printed[4], "before the next attack"
+    assert "100  150  50  250  2.00 ✓  200" in printed[4], "before the next attack"
     assert "✗" in capsys.readouterr().err
