@@ -66,13 +66,6 @@ def test_health_is_down_while_the_database_is_of_no_use(
     assert "is gone" in deleted.json()["problems"][-1]
 
 
-def test_setup_as_recorded(http: httpx.Client, service: Service, page: Any) -> None:
-    answer = http.post("/setup", json=page.recorded("setup"))
-
-    assert answer.status_code == 200
-    assert answer.json() == {"model_version": service.version}
-
-
 def test_setup_refuses_with_a_sentence(http: httpx.Client) -> None:
     answer = http.post("/setup", json={"project": "1.2", "schema": "<View/>"})
 

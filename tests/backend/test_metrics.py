@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from backend.metrics import Gauges, Metrics
 
 
@@ -50,19 +52,6 @@ def test_two_services_in_one_process_do_not_mix() -> None:
     assert 'outcome="mask"' not in text(other)
 
 
-def test_figures_of_several_processes_are_added_up(tmp_path: Path) -> None:
-    script = "from backend.metrics import Metrics; m = Metrics(); m.task('mask')"
-    show = f"{script}; print(m.exposition().decode())"
-    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
-
-    shown = subprocess.run(
-        [sys.executable, "-c", show], env=environment, check=True, capture_output=True, text=True
-    )
-
-    assert 'phraseclick_batch_tasks_total{outcome="mask"} 2.0' in shown.stdout
-
-
 def test_prompts_are_counted_by_sign_and_nothing_else_is() -> None:
     metrics = Metrics()
     metrics.prompts(["positive_click", "positive_click", "phrase", "undo"])
@@ -88,15 +77,26 @@ def test_series_that_ended_are_left_out() -> None:
     assert 'phraseclick_jobs{kind="training",state="running"} 1.0' in said
 
 
-def test_the_cache_of_an_ended_process_no_longer_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ended", "shown", "figure"),
+    [
+        ("m.task('mask')", "m.task('mask')", 'batch_tasks_total{outcome="mask"} 2.0'),
+        ("m.cached(1000)", "m.cached(30)", "embedding_cache_bytes 30.0"),
+    ],
+    ids=["counts are added up", "memory of an ended process no longer counts"],
+)
+def test_figures_are_those_of_several_processes(
+    tmp_path: Path, ended: str, shown: str, figure: str
+) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    ends = "from backend.metrics import Metrics; m = Metrics(); m.cached(1000)"
-    subprocess.run([sys.executable, "-c", ends], env=environment, check=True)
-    show = "from backend.metrics import Metrics; m = Metrics(); m.cached(30); "
-    show += "print(m.exposition().decode())"
+    for counts in (ended, shown):
+        script = f"from backend.metrics import Metrics; m = Metrics(); {counts}; "
+        printed = subprocess.run(
+            [sys.executable, "-c", f"{script}print(m.exposition().decode())"],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
 
-    shown = subprocess.run(
-        [sys.executable, "-c", show], env=environment, check=True, capture_output=True, text=True
-    )
-
-    assert "phraseclick_embedding_cache_bytes 30.0" in shown.stdout
+    assert f"phraseclick_{figure}" in printed

@@ -1,6 +1,5 @@
 """Real server processes on one data folder: side by side, and killed between two clicks."""
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,36 +95,3 @@ def test_killed_between_two_clicks_nothing_is_forgotten(
     assert page.region(third)["id"] == page.region(first)["id"]
     assert page.region(second)["id"] == page.region(first)["id"]
     assert page.status(third).startswith("3 clicks, 1 negative → Cat")
-
-
-def test_killed_while_it_works_the_next_server_continues(
-    serve: Callable[..., Server], page: Any, picture_host: Any
-) -> None:
-    for number in range(4):
-        picture_host.add(f"/data/upload/6/{number}.png", seed=number)
-    server = serve().up()
-    first = server.predict(page.request([page.click(1, 30, 40)], address="/data/upload/6/0.png"))
-
-    def hammer(number: int) -> None:
-        try:
-            for n in range(200):
-                body = page.request(
-                    [page.click(f"{number}-{n}", 30, 40, label="+ last object")],
-                    task=200 + number,
-                    address=f"/data/upload/6/{number}.png",
-                )
-                httpx.post(f"http://127.0.0.1:{server.port}/predict", json=body, timeout=20)
-        except httpx.HTTPError:
-            return
-
-    with ThreadPoolExecutor(3) as pool:
-        pool.map(hammer, range(1, 4))
-        time.sleep(1.5)
-        server.kill()
-
-    server = serve().up()
-    again = server.predict(
-        page.request([page.click(2, 34, 42, label="+ last object")], address="/data/upload/6/0.png")
-    )
-    assert page.region(again)["id"] == page.region(first)["id"]
-    assert page.status(again).startswith("2 clicks → Cat")

@@ -128,6 +128,15 @@ def trainings_do(monkeypatch: pytest.MonkeyPatch) -> Does:
     return does
 
 
+def raising(error: Exception) -> Callable[[Job, Progress], dict[str, Any]]:
+    """Work that ends with an error."""
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        raise error
+
+    return work
+
+
 @pytest.fixture
 def runner(database: Database, learning: Settings) -> Runner:
     return Runner(learning, database, Leases(learning.lease_s))

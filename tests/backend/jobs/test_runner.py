@@ -26,7 +26,7 @@ from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
 from backend.jobs.runner import Runner, load
 from backend.settings import Settings
-from tests.backend.jobs.conftest import PROJECT, Does, SteadyClock
+from tests.backend.jobs.conftest import PROJECT, Does, SteadyClock, raising
 
 Ran = Callable[..., Job]
 
@@ -42,15 +42,6 @@ def ran(jobs: Jobs, runner: Runner, trainings_do: Does) -> Ran:
         return jobs.get(job.id)
 
     return running
-
-
-def raising(error: Exception) -> Any:
-    """Work that ends with an error."""
-
-    def work(job: Job, progress: Progress) -> dict[str, Any]:
-        raise error
-
-    return work
 
 
 def test_a_done_job_has_its_result_and_log(jobs: Jobs, ran: Ran) -> None:

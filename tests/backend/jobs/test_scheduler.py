@@ -15,7 +15,7 @@ from backend.jobs.runner import Runner
 from backend.jobs.scheduler import Scheduler
 from backend.jobs.schedules import NewLabels, Schedules, new_labels
 from backend.settings import Settings
-from tests.backend.jobs.conftest import NOON, PROJECT, Does, SteadyClock, Team
+from tests.backend.jobs.conftest import NOON, PROJECT, Does, SteadyClock, Team, raising
 
 
 class Clock(Scheduler):
@@ -273,10 +273,7 @@ def test_a_learned_label_is_new_again_only_when_it_changes(
 def test_labels_of_a_failed_training_stay_new_but_do_not_start_it_again(
     clock: Clock, database: Database, jobs: Jobs, team: Team, runner: Runner, trainings_do: Does
 ) -> None:
-    def fails(job: Job, progress: object) -> dict[str, int]:
-        raise JobError("It cannot be done.")
-
-    trainings_do(fails)
+    trainings_do(raising(JobError("It cannot be done.")))
     team.accept(3)
     runner.run(jobs.enqueue(PROJECT, "training", trigger="hand").id)
     assert new_labels(database, PROJECT) == NewLabels(3, 0)
@@ -303,10 +300,7 @@ def test_a_failed_training_unlearns_nothing(
     team.accept(3)
     runner.run(jobs.enqueue(PROJECT, "training", trigger="hand").id)
 
-    def fails(job: Job, progress: object) -> dict[str, int]:
-        raise JobError("It cannot be done.")
-
-    trainings_do(fails)
+    trainings_do(raising(JobError("It cannot be done.")))
     team.accept()
     runner.run(jobs.enqueue(PROJECT, "training", trigger="hand").id)
     assert new_labels(database, PROJECT) == NewLabels(1, 0)

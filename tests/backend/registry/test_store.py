@@ -28,15 +28,20 @@ def sums(contents: Contents) -> dict[str, str]:
     return files.parse_sums(contents[files.SUMS].decode())
 
 
-@pytest.fixture(params=["folder", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionStore]:
-    if request.param == "folder":
-        yield VersionStore.in_folder(tmp_path / "versions")
-        return
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[VersionStore]:
     yield VersionStore("memory://bucket/versions/", tmp_path / "cache")
     memory = fsspec.filesystem("memory")
     if memory.exists("/bucket"):
         memory.rm("/bucket", recursive=True)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> VersionStore:
+    if request.param == "folder":
+        return VersionStore.in_folder(tmp_path / "versions")
+    remote: VersionStore = request.getfixturevalue("remote")
+    return remote
 
 
 def kept_by(store: VersionStore) -> list[str]:
@@ -201,14 +206,6 @@ def test_a_killed_writer_leaves_no_partial_version(tmp_path: Path) -> None:
 
 
 # -- in an object store
-
-
-@pytest.fixture
-def remote(tmp_path: Path) -> Iterator[VersionStore]:
-    yield VersionStore("memory://bucket/versions", tmp_path / "cache")
-    memory = fsspec.filesystem("memory")
-    if memory.exists("/bucket"):
-        memory.rm("/bucket", recursive=True)
 
 
 def test_an_interrupted_upload_is_invisible_and_can_be_repeated(

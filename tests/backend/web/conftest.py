@@ -49,7 +49,7 @@ def browse(settings: Settings, service: Service) -> Iterator[TestClient]:
 @pytest.fixture
 def filled(service: Service) -> Scene:
     """A project with everything."""
-    return scene.fill(service, scene.photograph_of())
+    return scene.fill(service, scene.PHOTOGRAPH)
 
 
 @pytest.fixture

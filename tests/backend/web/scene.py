@@ -32,12 +32,14 @@ from backend.db.models import (
 )
 from backend.jobs.presence import note_error
 from backend.label_studio.rle import PackedMask
+from tests.backend.conftest import photograph as make_photograph
 from tests.backend.reports import big, rows
 
 KEY = big.PROJECT
 OLD, NEW = big.VERSIONS[-2:]
 SCRIPT = "<script>alert(1)</script>"
 WIDTH, HEIGHT = 640, 480
+PHOTOGRAPH = make_photograph((WIDTH, HEIGHT), seed=3)
 TASK, ANNOTATION, REGION, TARGET = 900, 9000, "region/9 <i>", 900_000
 PHRASE = f"the cat {SCRIPT}"
 
@@ -64,15 +66,6 @@ def fill(service: Service, photograph: bytes | None, now: datetime | None = None
     jobs = _jobs(database, now)
     _trouble(database, now)
     return Scene(KEY, tasks, events, *jobs)
-
-
-def photograph_of(seed: int = 3) -> bytes:
-    """A PNG of the scene's size."""
-    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    picture = Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    picture.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def disc(radius: float, x: float = 300, y: float = 220) -> PackedMask:

@@ -86,7 +86,7 @@ def nothing(opened: Callable[[], tuple[Service, str]]) -> Site:
 def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> Filled:
     """A project with everything, three versions among it."""
     service, home = opened()
-    filled = scene.fill(service, scene.photograph_of())
+    filled = scene.fill(service, scene.PHOTOGRAPH)
     states = {"accepted": True, "rejected": False, "candidate": None}
     versions = {}
     for number, (state, passed) in enumerate(states.items(), 1):

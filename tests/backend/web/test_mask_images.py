@@ -6,13 +6,14 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, update
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
 from backend.db.models import AnnotatedPictureRow, SampleRow, ServedMaskRow
 from backend.web.board import dashboard_of
 from backend.web.mask_images import MaskImages
+from tests.backend.conftest import photograph
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import ANNOTATION, KEY, TASK, Scene
@@ -74,8 +75,6 @@ def test_without_the_photograph_masks_stand_on_plain_ground(
 
 
 def test_expired_masks_are_reported(browse: TestClient, service: Service, filled: Scene) -> None:
-    from sqlalchemy import delete
-
     with service.database.write() as connection:
         connection.execute(delete(ServedMaskRow))
 
@@ -97,8 +96,6 @@ def test_a_step_that_is_none(browse: TestClient, filled: Scene, event: str) -> N
 
 
 def test_an_edited_mask_is_drawn_again(browse: TestClient, service: Service, filled: Scene) -> None:
-    from sqlalchemy import update
-
     address = _addresses(browse)[-1]
     before = _picture(browse, address)
     with service.database.write() as connection:
@@ -115,7 +112,7 @@ def test_of_several_images_of_a_task_that_of_the_region_is_shown(
     address = _addresses(browse)[-1]
     before = _picture(browse, address)
     # given another image of the same size, which the labeling config names first
-    other = scene.photograph_of(seed=4)
+    other = photograph((scene.WIDTH, scene.HEIGHT), seed=4)
     key = hashlib.sha256(other).hexdigest()
     service.pictures._cache.keep(key, other)
     with service.database.write() as connection:

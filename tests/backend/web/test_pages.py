@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
-from backend.db.models import AnnotationRow, SampledProjectRow, TargetRow, lock_samples
+from backend.db.models import AnnotationRow, ProjectRow, SampledProjectRow, TargetRow, lock_samples
 from tests.backend.databases import connect
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
@@ -273,10 +273,6 @@ def test_a_task_leads_into_label_studio(browse: TestClient, filled: Scene) -> No
 def test_an_announced_address_that_is_a_script_is_no_link(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
-    from sqlalchemy import update
-
-    from backend.db.models import ProjectRow
-
     with service.database.write() as connection:
         connection.execute(update(ProjectRow).values(hostname="javascript:alert(1)//"))
 

@@ -22,17 +22,11 @@ _FAULTS = """() => {
   const named = (node) => node.getAttribute('aria-label')
     || document.getElementById(node.getAttribute('aria-labelledby') ?? '')?.textContent.trim();
   must(all('h1').length === 1, 'there is not one h1');
-  must(document.documentElement.lang === 'en', 'the language is not set');
   must(document.title.length > 14, 'no title');
-  for (const tag of ['header', 'main', 'footer', 'nav'])
-    must(all(tag).length, `no ${tag}`);
   for (const node of all('input:not([type=hidden]), select, textarea'))
     must(node.labels?.length || named(node), `no label: ${node.outerHTML}`);
   for (const node of all('button, a[href]'))
     must(node.textContent.trim() || named(node), `nothing to read: ${node.outerHTML}`);
-  for (const node of all('table')) must(node.caption, `no caption: ${node.className}`);
-  for (const node of all('th')) must(node.scope, `no scope: ${node.outerHTML}`);
-  for (const node of all('img')) must(node.alt, `no alt: ${node.src}`);
   for (const node of all('svg'))
     must(node.getAttribute('aria-hidden') === 'true' || (node.role === 'img' && named(node)),
          `no name: ${node.outerHTML.slice(0, 80)}`);
