@@ -29,14 +29,13 @@ from backend.benchmark.server import (
     Server,
     Times,
     click_region,
-    default_settings,
     page_region,
     predict_body,
     running_server,
 )
 from backend.errors import BenchError
 from backend.label_studio import rle
-from backend.worker.child_process import Child
+from backend.worker.child_process import Child, default_settings
 
 SIZES = ((640, 480), (3000, 2000))
 

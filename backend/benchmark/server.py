@@ -21,7 +21,7 @@ from rich.console import Console
 
 from backend.errors import BenchError
 from backend.settings import MIB
-from backend.worker.child_process import Child, free_port
+from backend.worker.child_process import Child, default_settings, free_port
 
 # Photographs of scikit-image's package, and an object on each of them.
 PHOTOGRAPHS = {
@@ -30,18 +30,6 @@ PHOTOGRAPHS = {
     "coffee.png": "cup",
     "rocket.jpg": "rocket",
 }
-
-# Settings of the caller that also apply to the measured server.
-_INHERITED_SETTINGS = frozenset(
-    f"PHRASECLICK_{name}"
-    for name in (
-        "CHECKPOINT",
-        "DEVICE",
-        "TORCH_THREADS",
-        "PARALLEL_PASSES",
-        "EMBEDDING_CACHE_BYTES",
-    )
-)
 
 # Label Studio waits longer, an annotator does not.
 TIMEOUT_S = 30.0
@@ -219,16 +207,6 @@ class Server:
     @property
     def _process(self) -> Path:
         return Path("/proc") / (self.folder / "pid").read_text()
-
-
-def default_settings(**settings: object) -> dict[str, str]:
-    """The environment of a program with these settings, instead of those of the caller."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PHRASECLICK_") or name in _INHERITED_SETTINGS
-    }
-    return inherited | {f"PHRASECLICK_{name}": str(value) for name, value in settings.items()}
 
 
 @contextmanager

@@ -154,14 +154,14 @@ class Loop:
     def _wait_for(self, version: str, what: str) -> str:
         """Wait until the servers and Label Studio use ``version``; returns the problem, or ''."""
         ends = time.monotonic() + _SWITCH_TIMEOUT_S
-        known = ""
-        while time.monotonic() < ends:
+        while True:
             known = str(self._studio.project(self._project).get("model_version"))
             if self._serves() == version == known:
                 self._say(f"  {version} {what}: its model version is {known}")
                 return ""
+            if time.monotonic() > ends:
+                return f"Label Studio has {known} as model version, not {version}"
             time.sleep(0.3)
-        return f"Label Studio has {known} as model version, not {version}"
 
     def _roll_back(self, key: str, old: str, version: str) -> str:
         """Roll back, check that everything follows, promote again; returns the problem, or ''."""

@@ -2,7 +2,6 @@
 learning, and stop everything.
 """
 
-import os
 import signal
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.diagnostics import Diagnostics
 from backend.label_studio.probe import BackendProbe
 from backend.settings import Settings
-from backend.worker.child_process import Child, free_port
+from backend.worker.child_process import Child, default_settings, free_port
 from model.errors import PhraseClickError
 
 _CONFIG = Path(__file__).resolve().parents[2] / "plugin_config" / "click_and_phrase.xml"
@@ -97,12 +96,19 @@ class Show:
         state = Path(open_.enter_context(temporary)).resolve()
         # Both need some seconds, so they start at the same time.
         port = free_port()
-        backend = open_.enter_context(_start_backend(state / "backend", port))
+        data = state / "backend"
+        command = [sys.executable, "-m", "backend.cli", "up", f"--port={port}", f"--data={data}"]
+        environment = default_settings(
+            LEARN_DEBOUNCE_S=DEBOUNCE_S, TRAINING_THREADS=TRAINING_THREADS
+        )
+        backend = open_.enter_context(
+            Child("The backend", command, log=data / "backend.log", environment=environment)
+        )
         self._say("Starting Label Studio and the backend")
         server = open_.enter_context(
             label_studio(state / "label-studio", program=self._program, progress=self._say)
         )
-        settings = Settings(data=state / "backend")
+        settings = Settings(data=data)
         seen = BackendProbe(f"http://127.0.0.1:{port}", settings)
         backend.wait_until(
             lambda: bool(seen.ask_version()),
@@ -201,42 +207,20 @@ class Show:
         self._console.print(escape(line), soft_wrap=True)
 
 
-def _start_backend(data: Path, port: int) -> Child:
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # The defaults, not the settings of the user's own backend.
-        if not name.startswith("PHRASECLICK_")
-        or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
-    }
-    environment["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(DEBOUNCE_S)
-    environment["PHRASECLICK_TRAINING_THREADS"] = str(TRAINING_THREADS)
-    command = [sys.executable, "-m", "backend.cli", "up", f"--port={port}", f"--data={data}"]
-    return Child("The backend", command, log=data / "backend.log", environment=environment)
-
-
 def table(steps: list[Step]) -> Table:
     drawn = Table(title="Labeled through Label Studio", title_justify="left")
-    drawn.add_column("photograph", no_wrap=True)
-    drawn.add_column("step", no_wrap=True)
-    drawn.add_column("sent")
+    for name in ("photograph", "step", "sent"):
+        drawn.add_column(name, no_wrap=name != "sent")
     drawn.add_column("IoU with\nstep before", justify="right")
     drawn.add_column("ms", justify="right")
     drawn.add_column("answer")
     for step in steps:
         iou = "" if step.iou is None else f"{step.iou:.3f}"
         # The first clause says what was understood; the saved pictures show the whole sentence.
-        answer = escape(step.answer.partition(";")[0])
-        if step.wrong:
-            answer = f"[red]{escape(step.wrong)}[/]"
-        drawn.add_row(
-            step.photograph,
-            step.name,
-            escape(step.sent),
-            iou,
-            f"{step.milliseconds:.0f}",
-            answer,
-        )
+        said = escape(step.answer.partition(";")[0])
+        answer = f"[red]{escape(step.wrong)}[/]" if step.wrong else said
+        took = f"{step.milliseconds:.0f}"
+        drawn.add_row(step.photograph, step.name, escape(step.sent), iou, took, answer)
     return drawn
 
 

@@ -3,6 +3,7 @@ the programs that ``phraseclick up`` keeps running.
 """
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -28,6 +29,29 @@ _LONGEST_PAUSE_S = 30.0
 _STABLE_S = 60.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+# Settings of this process that also apply to a program that is started with the defaults.
+_INHERITED = tuple(
+    f"PHRASECLICK_{name}"
+    for name in (
+        "CHECKPOINT",
+        "DEVICE",
+        "TORCH_THREADS",
+        "PARALLEL_PASSES",
+        "EMBEDDING_CACHE_BYTES",
+    )
+)
+
+
+def default_settings(**settings: object) -> dict[str, str]:
+    """The environment of a program with these settings, instead of those of this process."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PHRASECLICK_") or name in _INHERITED
+    }
+    return inherited | {f"PHRASECLICK_{name}": str(value) for name, value in settings.items()}
 
 
 def free_port() -> int:
