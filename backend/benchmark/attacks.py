@@ -208,7 +208,7 @@ class Attack:
 
     name: str
     threads: int
-    once: Callable[[Target, int], None]
+    once: Callable[[Target, int], object]
 
 
 def _picture(target: Target, number: int, address: str, config: str = CONFIG) -> None:
@@ -223,10 +223,6 @@ def _bomb(target: Target, number: int) -> None:
     name = f"new-{number}-{kind.name}"
     os.link(kind, target.bombs / name)
     _picture(target, number, f"/data/local-files/?d={target.bombs.name}/{name}")
-
-
-def _slow_picture(target: Target, number: int) -> None:
-    _picture(target, number, f"http://127.0.0.1:{target.slow_port}/{number}.jpg")
 
 
 def _long_config(target: Target, number: int) -> None:
@@ -246,10 +242,6 @@ def _webhook(target: Target, number: int) -> None:
     target.post("/webhook", body % (number, bytes(20 * MIB).replace(b"\0", b"x")))
 
 
-def _long_path(target: Target, number: int) -> None:
-    request(target.port, "GET", f"/{number}" + "token" * 12_000)
-
-
 ATTACKS = (
     Attack("half a header, 260 connections", 1, lambda target, n: target.hold(_HALF_HEADER)),
     Attack("half a body, 260 connections", 1, lambda target, n: target.hold(_HALF_BODY)),
@@ -261,12 +253,18 @@ ATTACKS = (
         lambda target, n: target.post("/predict", _MANY_OBJECTS),
     ),
     Attack("webhooks of 20 MiB", 8, _webhook),
-    Attack("pictures that never come", 40, _slow_picture),
+    Attack(
+        "pictures that never come",
+        40,
+        lambda target, n: _picture(target, n, f"http://127.0.0.1:{target.slow_port}/{n}.jpg"),
+    ),
     Attack("pictures made to do harm", 16, _bomb),
     Attack("new configs of 174 kB", 16, _long_config),
     Attack("setups of strangers", 4, lambda target, n: _setup(target, f"{n}.{n}", f"{n:040x}")),
     Attack("tokens of 3 MiB", 8, lambda target, n: _setup(target, f"1.{n}", "t" * 3 * MIB)),
-    Attack("paths of 60 kB", 4, _long_path),
+    Attack(
+        "paths of 60 kB", 4, lambda target, n: request(target.port, "GET", f"/{n}" + "t" * 60_000)
+    ),
 )
 
 

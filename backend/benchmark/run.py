@@ -144,10 +144,6 @@ def _click(number: int, label: str, size: tuple[int, int], chance: random.Random
     return click_region(number, label, size, x, y)
 
 
-def _phrase(number: int, text: str) -> dict[str, Any]:
-    return page_region(f"t{number}", "textarea", "phrase", {"text": [text]})
-
-
 def _one_annotator(
     server: Server, size: tuple[int, int], rounds: int, console: Console
 ) -> list[dict[str, Any]]:
@@ -169,7 +165,8 @@ def _one_annotator(
             click = _click(number, label, size, chance)
             server.measure(further, predict_body(task, address, [click]))
         for number, text in ((5, thing), (6, f"the {thing} in the middle")):
-            server.measure(phrase, predict_body(task, address, [_phrase(number, text)]))
+            typed = page_region(f"t{number}", "textarea", "phrase", {"text": [text]})
+            server.measure(phrase, predict_body(task, address, [typed]))
     return [times.row() for times in kinds]
 
 

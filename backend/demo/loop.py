@@ -78,7 +78,10 @@ class Loop:
         version = str(result.get("version") or "")
         if job.state != "done" or not version:
             return f"the training ended as {job.state}: {job.error}"
-        self._show_gate(version)
+        gate = self._registry.get(version).gate
+        assert gate is not None, "a training that is done has its verdict"
+        for part in tables(gate):
+            self._console.print(part)
         if not result.get("promoted"):
             return "the gate rejected the new version"
         wrong = self._wait_for(version, "serves, and Label Studio knows it")
@@ -143,13 +146,6 @@ class Loop:
                         f"No training ended within {_TRAINING_TIMEOUT_S / 60:.0f} minutes."
                     )
                 time.sleep(0.3)
-
-    def _show_gate(self, version: str) -> None:
-        gate = self._registry.get(version).gate
-        if gate is None:
-            raise DemoError(f"There is no verdict of the gate on {version}.")
-        for part in tables(gate):
-            self._console.print(part)
 
     def _wait_for(self, version: str, what: str) -> str:
         """Wait until the servers and Label Studio use ``version``; returns the problem, or ''."""

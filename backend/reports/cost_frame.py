@@ -123,7 +123,13 @@ def read(connection: Connection, project: str, before: CostFrame | None = None) 
     else:
         here = select(RegionCostRow).where(RegionCostRow.project == project)
         regions = _rows(connection, here, _region_columns(connection))
-        lead_times = _rows(connection, _annotations(project), _LEAD_TIME_COLUMNS)
+        timed = (
+            select(AnnotationRow)
+            .join(AnnotationTimeRow, same_annotation(AnnotationTimeRow, AnnotationRow))
+            .where(AnnotationRow.project == project, exists_in_label_studio())
+            .where(AnnotationTimeRow.lead_time.is_not(None))
+        )
+        lead_times = _rows(connection, timed, _LEAD_TIME_COLUMNS)
     by_target = EventRow.task_id, EventRow.target_id
     log = select(EventRow).where(EventRow.project == project).group_by(*by_target)
     events = _rows(connection, log.order_by(*by_target), _event_columns(connection))
@@ -172,16 +178,6 @@ _LEAD_TIME_COLUMNS: dict[str, tuple[Any, str]] = {
     "annotation": (AnnotationRow.annotation_id, "i8"),
     "seconds": (AnnotationTimeRow.lead_time, "f8"),
 }
-
-
-def _annotations(project: str) -> Select[Any]:
-    """Those with a lead time."""
-    return (
-        select(AnnotationRow)
-        .join(AnnotationTimeRow, same_annotation(AnnotationTimeRow, AnnotationRow))
-        .where(AnnotationRow.project == project, exists_in_label_studio())
-        .where(AnnotationTimeRow.lead_time.is_not(None))
-    )
 
 
 def _event_columns(connection: Connection) -> dict[str, tuple[Any, str]]:

@@ -105,6 +105,8 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
     total = board.reports.groups(key, "project")
     by_phrase = board.reports.groups(key, "phrase")
     replays = board.jobs.listed(project=key, kind=REPLAY, limit=_JOBS)
+    # Why its labels cannot be read from Label Studio at the moment.
+    unread = select(SampledProjectRow.error).where(SampledProjectRow.key == key)
     return project_page(
         *(request, board, key, "project.html", "Costs"),
         total=total[0] if total else None,
@@ -131,7 +133,7 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
         replaying=replays[0] if replays and not replays[0].ended else None,
         without_mask=len(board.reports.without_mask(key)),
         dropped=len(dropped_masks(board.database, Project.read(key))),
-        trouble=_trouble(board, key),
+        trouble="".join(board.database.records(unread)),
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],
         last=_last_training(board, key),
@@ -153,12 +155,6 @@ def _last_training(board: Dashboard, project: str) -> LastTraining | None:
         if suggested := suggested_of(board, result.get("version", ""), result.get("gate")):
             return LastTraining(job, suggested)
     return None
-
-
-def _trouble(board: Dashboard, project: str) -> str:
-    """Why this project's labels cannot be read from Label Studio at the moment; '' if they can."""
-    errors = select(SampledProjectRow.error).where(SampledProjectRow.key == project)
-    return "".join(board.database.records(errors))
 
 
 def label_studio_url(board: Dashboard, project: str) -> str:
