@@ -102,8 +102,23 @@ def count(accepted: np.ndarray, served: np.ndarray) -> int | None:
     return edited_pixels(PackedMask.pack(accepted), PackedMask.pack(served))
 
 
-def test_the_same_mask_was_not_changed():
-    assert count(disc(), disc()) == 0
+@pytest.mark.parametrize(
+    ("edits", "pixels"),
+    [
+        pytest.param([], 0, id="nothing"),
+        pytest.param([(np.s_[2:8, 5:30], True)], 6 * 25, id="a stroke"),
+        pytest.param([(np.s_[:3, :10], True)], 30, id="a stroke at the picture's edge"),
+        pytest.param([(np.s_[28:36, 36:44], False)], 64, id="what was erased"),
+        pytest.param(
+            [(np.s_[2:8, 5:30], True), (np.s_[60, 70], True)], 150, id="no noise beside a stroke"
+        ),
+    ],
+)
+def test_an_edit_counts_with_all_its_pixels(edits, pixels):
+    edited = disc()
+    for place, value in edits:
+        edited[place] = value
+    assert count(edited, disc()) == pixels
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -113,31 +128,6 @@ def test_single_pixels_along_the_border_are_noise(seed):
     noisy[border & (rng.random(noisy.shape) < 0.3)] = False
     assert (noisy ^ disc()).any()
     assert count(noisy, disc()) == 0
-
-
-def test_a_stroke_counts_with_all_its_pixels():
-    stroked = disc()
-    stroked[2:8, 5:30] = True
-    assert count(stroked, disc()) == 6 * 25
-
-
-def test_a_stroke_at_the_pictures_edge_counts_too():
-    stroked = disc()
-    stroked[:3, :10] = True
-    assert count(stroked, disc()) == 30
-
-
-def test_what_was_erased_counts_like_what_was_added():
-    erased = disc()
-    erased[28:36, 36:44] = False
-    assert count(erased, disc()) == 64
-
-
-def test_noise_beside_a_stroke_is_left_out():
-    changed = disc()
-    changed[2:8, 5:30] = True
-    changed[60, 70] = True
-    assert count(changed, disc()) == 150
 
 
 def test_masks_of_two_pictures_cannot_be_compared():
@@ -157,46 +147,51 @@ def prompted(
     return PromptedObject(number, "r", owner, started, brush)
 
 
-def test_the_only_annotation_with_the_region_gets_the_interactions():
-    assert assign([region(1)], [prompted(7, ANN, started=True)]) == {(1, "brush", "r"): (7,)}
+ONE, TWO = (1, "brush", "r"), (2, "brush", "r")
 
 
-def test_a_region_that_no_annotation_contains_is_assigned_to_none():
-    assert assign([region(1, region_id="other")], [prompted(7, ANN, started=True)]) == {}
-
-
-def test_annotators_who_share_a_predictions_region_get_their_own_clicks():
-    assigned = assign([region(1, ANN), region(2, BOB)], [prompted(7, BOB), prompted(8, ANN)])
-    assert assigned == {(1, "brush", "r"): (8,), (2, "brush", "r"): (7,)}
-
-
-def test_an_annotator_who_only_accepted_the_prediction_gets_no_clicks_of_others():
-    # given: bob's annotation was deleted, ann's still has the prediction's region
-    assert assign([region(1, ANN)], [prompted(7, BOB)]) == {}
-
-
-def test_an_ambiguous_object_is_assigned_to_none():
-    assert assign([region(1), region(2)], [prompted(7)]) == {}
-    assert assign([region(1, ANN), region(2, BOB)], [prompted(7)]) == {}
-
-
-def test_a_copy_of_an_annotation_costs_nothing():
-    assigned = assign([region(5, BOB), region(2, BOB)], [prompted(7, started=True)])
-    assert assigned == {(2, "brush", "r"): (7,)}
-
-
-def test_a_user_who_continues_anothers_region_adds_to_it():
-    # given: a reviewer continues in ann's annotation, whose region was started here
-    assigned = assign(
-        [region(1, ANN)], [prompted(7, ANN, started=True), prompted(9, BOB, started=True)]
-    )
-    assert assigned == {(1, "brush", "r"): (7, 9)}
-
-
-def test_two_brushes_with_one_region_id_are_distinct():
-    regions = [region(1, ANN, brush="fine"), region(1, ANN, brush="coarse")]
-    assert assign(regions, [prompted(7, ANN, brush="fine")]) == {(1, "fine", "r"): (7,)}
-    assert assign(regions, [prompted(7, ANN)]) == {(1, "coarse", "r"): (7,)}
+@pytest.mark.parametrize(
+    ("regions", "objects", "assigned"),
+    [
+        pytest.param(
+            [region(1)], [prompted(7, ANN, started=True)], {ONE: (7,)}, id="the only annotation"
+        ),
+        pytest.param(
+            [region(1, region_id="other")], [prompted(7, ANN, started=True)], {}, id="none"
+        ),
+        pytest.param(
+            [region(1, ANN), region(2, BOB)],
+            [prompted(7, BOB), prompted(8, ANN)],
+            {ONE: (8,), TWO: (7,)},
+            id="annotators who share a prediction's region get their own clicks",
+        ),
+        # Bob's annotation was deleted; Ann's still has the prediction's region.
+        pytest.param([region(1, ANN)], [prompted(7, BOB)], {}, id="no clicks of others"),
+        pytest.param([region(1), region(2)], [prompted(7)], {}, id="ambiguous"),
+        pytest.param([region(1, ANN), region(2, BOB)], [prompted(7)], {}, id="of whom"),
+        pytest.param(
+            [region(5, BOB), region(2, BOB)],
+            [prompted(7, started=True)],
+            {TWO: (7,)},
+            id="a copy of an annotation costs nothing",
+        ),
+        # A reviewer continues in Ann's annotation, whose region was started here.
+        pytest.param(
+            [region(1, ANN)],
+            [prompted(7, ANN, started=True), prompted(9, BOB, started=True)],
+            {ONE: (7, 9)},
+            id="a user who continues another's region adds to it",
+        ),
+        pytest.param(
+            [region(1, ANN, brush="fine"), region(1, ANN, brush="coarse")],
+            [prompted(7, ANN, brush="fine"), prompted(8, ANN)],
+            {(1, "fine", "r"): (7,), (1, "coarse", "r"): (8,)},
+            id="two brushes with one region id",
+        ),
+    ],
+)
+def test_each_object_belongs_to_one_region_or_to_none(regions, objects, assigned):
+    assert assign(regions, objects) == assigned
 
 
 def test_the_order_does_not_matter():
