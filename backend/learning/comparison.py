@@ -78,10 +78,6 @@ def compare(
     Raises VersionError if a version has no files.
     """
     general = open_dataset([settings.gate_set]) if settings.gate_set else open_general_set()
-    # What serves labels that a version has not learned; one for all projects would replace it.
-    everyone = registry.get(candidate).project == EVERYONE
-    base = registry.base_name if everyone else registry.serves(EVERYONE)
-
     def tick(done: float, figures: dict[str, float]) -> None:
         progress(done, f"Question {figures['asked']:.0f} of {figures['of']:.0f} to both")
 
@@ -90,13 +86,19 @@ def compare(
         registry.folder(champion),
         own=Without(general, range(len(general))) if own is None else own,
         general=general,
-        base=registry.folder(base),
+        base=registry.folder(_fallback(registry, candidate)),
         rules=rules,
         device=str(device_for(settings.training_device)),
         tick=tick,
         check=check,
         pictures=pictures,
     )
+
+
+def _fallback(registry: Registry, version: str) -> str:
+    """What serves labels that a version has not learned; one for all projects would replace it."""
+    everyone = registry.get(version).project == EVERYONE
+    return registry.base_name if everyone else registry.serves(EVERYONE)
 
 
 def measure(
@@ -194,7 +196,7 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
     progress.phase("replaying", 0.95)
     device = settings.training_device
-    base = _checkpoint(registry, registry.base_name, device)
+    base = _checkpoint(registry, _fallback(registry, version), device)
     older, newer = (Served(_checkpoint(registry, name, device), base) for name in (before, version))
     replayed: list[ReplayedObject] = []
     left_out: list[str] = []

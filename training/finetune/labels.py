@@ -23,12 +23,13 @@ LEAST_OBJECTS = 5
 def learned_labels(before: Mapping[str, int] | None, train: Dataset) -> dict[str, int]:
     """On how many objects of each label a version is trained that starts from one with ``before``.
 
-    Labels under their common name (`concept_of`). Those of earlier trainings are not lost.
+    Labels under their common name (`concept_of`). A label that is not in the data any more, such as
+    one that the team has withdrawn, is being forgotten, so it is not among them.
     """
     before = before or {}
     objects = [about for index in range(len(train)) for about in train.objects(index)]
     now = Counter(about.concept for about in objects if about.concept)
-    return {name: max(before.get(name, 0), now[name]) for name in sorted({*before, *now})}
+    return {name: max(before.get(name, 0), now[name]) for name in sorted(now)}
 
 
 def labels_of(metrics: Mapping[str, Any]) -> dict[str, int] | None:

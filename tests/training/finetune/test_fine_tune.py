@@ -16,7 +16,7 @@ from training.data.wrappers import Renamed
 from training.errors import DataError
 from training.finetune import fine_tune as module
 from training.finetune.fine_tune import FineTuned, fine_tune
-from training.finetune.labels import has_learned, labels_of
+from training.finetune.labels import has_learned, labels_of, learned_labels
 from training.finetune.recipe import BUDGETS, FineTuneRecipe, steps_for
 
 TINY = FineTuneRecipe(
@@ -273,7 +273,7 @@ def test_nothing_labeled_is_said(unlearned: Path, team: Dataset, tmp_path: Path)
         fine_tune(unlearned, nothing, None, out=tmp_path / "out", recipe=TINY)
 
 
-def test_labels_of_earlier_trainings_stay_learned(
+def test_labels_of_earlier_trainings_stay_learned_while_they_are_in_the_data(
     unlearned: Path, team: Dataset, held_out: Dataset, tmp_path: Path
 ) -> None:
     # given a version that was trained on cats and dogs
@@ -286,6 +286,9 @@ def test_labels_of_earlier_trainings_stay_learned(
     assert has_learned(labels, "Dog")
     assert not has_learned(labels, "cat")
     assert not has_learned(labels, "horse")
+    # and what the team has withdrawn is left to the base
+    withdrawn = Categorised(held_out, {"cat": "cat"})
+    assert learned_labels(labels, withdrawn) == {"cat": 4}
 
 
 def test_what_is_labeled_without_names_leaves_all_labels_to_the_base(
