@@ -128,7 +128,7 @@ class Corrections:
 
     def nearest(self, token: str, was_trained: Callable[[str], bool]) -> str | None:
         """The word nearest to a typo, or None if none is near enough."""
-        best: tuple[int, bool, int, str] | None = None
+        best: tuple[int, bool, bool, int, str] | None = None
         for form in dict.fromkeys((token, *word_forms.singulars(token))):
             allowed = _allowed_edits(form)
             if not allowed:
@@ -139,15 +139,17 @@ class Corrections:
                     form, candidates, scorer=OSA.distance, score_cutoff=allowed
                 ):
                     # First by distance, with one more edit for untrained words; then by first
-                    # letter, which people rarely miss; then by frequency.
+                    # letter, which people rarely miss; then words that name something; then by
+                    # frequency.
                     trained = was_trained(word)
                     if not trained and (distance > 1 or len(form) < LONG):
                         continue
                     far = int(distance) + (not trained)
-                    candidate = (far, word[0] != form[0], self._ranks[word], word)
+                    other = word[0] != form[0]
+                    candidate = (far, other, not means_something(word), self._ranks[word], word)
                     if best is None or candidate < best:
                         best = candidate
-        return None if best is None else best[3]
+        return None if best is None else best[-1]
 
 
 def _allowed_edits(word: str) -> int:

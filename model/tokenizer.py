@@ -80,8 +80,8 @@ class Tokens:
     """The result of reading a phrase.
 
     words: words of the vocabulary, in order. corrected: (as typed, as read) for each typo. ignored:
-    unknown words in lower case, and words beyond MAX_WORDS. vectors: L,D float32, read-only.
-    truncated: the phrase was too long. near: the untrained ones of the words.
+    unknown words in lower case, untrained negations, and words beyond MAX_WORDS. vectors: L,D
+    float32, read-only. truncated: the phrase was too long. near: the untrained ones of the words.
     """
 
     words: tuple[str, ...]
@@ -203,12 +203,15 @@ class Tokenizer:
 
     def was_trained(self, word: str) -> bool:
         """Whether a word was in training in either number, or needs no training."""
-        if self.trained is None or word in self.trained or not means_something(word):
+        if self._was_in_training(word) or not means_something(word):
             return True
         if self.geometry and word_geometry.entry(word) is not None:
             return True
         forms = (*word_forms.singulars(word), *word_forms.plurals(word))
-        return any(form in self.trained and self._agree(form, word) for form in forms)
+        return any(self._was_in_training(form) and self._agree(form, word) for form in forms)
+
+    def _was_in_training(self, word: str) -> bool:
+        return self.trained is None or word in self.trained
 
     def _read_uncached(self, phrase: str, truncated: bool) -> Tokens:
         tokens = split(phrase)
@@ -223,6 +226,10 @@ class Tokenizer:
                 ignored.extend(tokens[position:])
                 break
             joined = self._joined(tokens[position : position + self._longest])
+            if not joined and token in word_forms.NEGATIONS and not self._was_in_training(token):
+                ignored.append(token)
+                position += 1
+                continue
             known = [_KnownWord(joined)] if joined else self._known_forms(token)
             position += joined.count(" ") + 1 if joined else 1
             if not known and position < len(tokens) and token + tokens[position] in self._index:
@@ -353,7 +360,10 @@ class Tokenizer:
         return read, missed
 
     def _nearest_trained(self, word: str) -> NearWord:
-        """The trained word whose vector is nearest to that of an untrained one."""
+        """The trained word whose vector is nearest to that of an untrained one; none for what is
+        done ("standing"), which is not what a thing is."""
+        if word.endswith("ing"):
+            return NearWord(word, "", 0.0)
         words, directions = self._trained_directions
         vector = self.vectors[self._index[word]]
         length = float(np.linalg.norm(vector))

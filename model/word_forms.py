@@ -53,9 +53,17 @@ SHORTEST_PART = 3
 FUNCTION_WORDS = frozenset(
     re.findall(
         "[a-z]+",
-        "a an and are as at be by for from he her his i in is it its me my of on or our she that "
-        "the their them these they this those to was we which who with you your",
+        "a about across after against along also although am among an and any are around as at "
+        "be because been before being beside by could did do does during each either for "
+        "from give had has have he her here his how i if in into is it its just me much my next "
+        "of off on onto or our out per please same she should since so such than that the their "
+        "them then there these they this those though through to too toward towards until upon "
+        "via was we were what when where whether which while who with would yet you your",
     )
+)
+# They turn the meaning of what follows round, which only a training with them teaches.
+NEGATIONS = frozenset(
+    re.findall("[a-z]+", "but except excluding neither never no none nor not nothing without")
 )
 
 # Nouns that end like a plural and are one thing; "glasses" are not many a glass.

@@ -269,6 +269,22 @@ def test_near_words_and_unfamiliar_ones_are_listed(large: Tokenizer) -> None:
     assert tokens.unfamiliar == ("chat",)
 
 
+def test_only_what_names_a_thing_is_understood_as_another() -> None:
+    # given words of grammar and of doing, whose vectors are near to that of a trained thing
+    words = ["dog", "next", "standing", "without", "she", "sheep"]
+    vectors = np.ones((6, 4), np.float32)
+    plain = Tokenizer(words, vectors, trained=["dog", "sheep"])
+    # when / then
+    tokens = plain.read("dog standing next without")
+    assert tokens.words == ("dog", "standing", "next")
+    assert (tokens.understood_as, tokens.unfamiliar) == ((), ("standing",))
+    # and a negation is read only after a training with it
+    assert tokens.ignored == ("without",)
+    assert plain.extended(trained=["without"]).read("dog without").words == ("dog", "without")
+    # and a typo is that of a thing
+    assert plain.read("shep").words == ("sheep",)
+
+
 def test_typos_are_of_trained_words_first(large: Tokenizer) -> None:
     # "grove" is nearer than nothing, but it is short and was not trained.
     assert large.read("grov").ignored == ("grov",)
