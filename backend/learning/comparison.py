@@ -78,6 +78,7 @@ def compare(
     Raises VersionError if a version has no files.
     """
     general = open_dataset([settings.gate_set]) if settings.gate_set else open_general_set()
+
     def tick(done: float, figures: dict[str, float]) -> None:
         progress(done, f"Question {figures['asked']:.0f} of {figures['of']:.0f} to both")
 

@@ -174,6 +174,16 @@ class _Running:
         champion = self.serving
         self._label(min(labels, len(self.parts.pool)))
         train, held_out = self.labeled.sides()
+        if not len(train):  # of one or two pictures all can be held out
+            return dataclasses.replace(
+                self.rows[-1],
+                labels=labels,
+                pictures=len(self.labeled),
+                objects=self.labeled.count(),
+                seconds=0.0,
+                passed=None,
+                reason="",
+            )
         tuned = fine_tune(
             champion,
             train,

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from training import commands
 from training.data import PackDataset
+from training.data.sample import side
 from training.errors import RecipeError
 from training.evaluation.statistics import Estimate
 from training.finetune.fine_tune import fine_tune
@@ -30,7 +31,7 @@ from training.simulate.simulate import (
     simulate,
     table,
 )
-from training.simulate.team import Measured, ObjectResult
+from training.simulate.team import Measured, ObjectResult, digest, split
 
 SMALL = Plan(
     labels=(3, 5),
@@ -124,6 +125,21 @@ def test_a_simulation_resumes(
     (tmp_path / "out" / "row-1.json").write_text('{"row": {}}')
     with pytest.raises(RecipeError, match=r"row-1.json .* delete it"):
         simulate(team, tmp_path / "out", SMALL, start=unlearned)
+
+
+def test_a_single_picture_that_is_held_out_trains_nothing(
+    unlearned: Path, team: Path, tmp_path: Path
+) -> None:
+    # given a seed of which the first picture to be labeled is held out
+    dataset = PackDataset([team])
+    firsts = ((seed, split(dataset, seed).pool[0]) for seed in range(100))
+    seed = next(seed for seed, i in firsts if side(digest(dataset[i].key)) == "validation")
+    plan = replace(SMALL, labels=(1,), seed=seed)
+    # when
+    (start, row) = simulate(team, tmp_path / "out", plan, start=unlearned).rows
+    # then
+    assert (row.labels, row.pictures, row.objects, row.passed) == (1, 1, 3, None)
+    assert (row.version, row.measured) == (start.version, start.measured)
 
 
 def test_more_labels_than_half_of_the_pictures_are_not_given(
