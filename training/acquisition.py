@@ -27,13 +27,22 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from model.predictor import Click, Embedding, Prediction, Predictor
+from training.evaluation.cases import FEWEST_PIXELS
 from training.evaluation.measurement import answers
-from training.evaluation.protocol import MOST, Answer, ClickPoint, Mask, Target, follow, overlap
+from training.evaluation.protocol import (
+    GOAL,
+    MOST,
+    Answer,
+    ClickPoint,
+    Mask,
+    Target,
+    follow,
+    overlap,
+)
 
 Method = Literal["clicks", "saving", "uncertainty", "random"]
 METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
 
-GOAL = 0.85
 # People do not click exactly at the deepest point.
 JITTER = 0.4
 # From the estimated cost of an object to the interactions it took: means of the shipped network on
@@ -200,7 +209,6 @@ LEAST_CONFIDENCE = 0.4
 SAME_OBJECT = 0.6
 # An answer to a click that covers more of the picture than this is the background.
 MOST_OF_PICTURE = 0.8
-FEWEST_PIXELS = 50
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,11 +27,9 @@ from training.data import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, key_of
 from training.evaluation.measurement import Region, Served
-from training.evaluation.protocol import MOST, Mask, Target, follow, overlap
+from training.evaluation.protocol import GOAL, MOST, Mask, Target, follow, overlap
 from training.evaluation.statistics import estimate
 
-GOAL = 0.85
-"""IoU from which a mask is accepted."""
 REFINABLE = 0.5
 """IoU from which a region is refined instead of deleted."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from model.torchvision_operators import torchvision
+from training.evaluation.protocol import Mask
 
-Mask = NDArray[np.bool_]
 Rgb = NDArray[np.uint8]
 View = tuple[int, int, int, int]  # left, top, width, height in the photograph's pixels
 Click = tuple[float, float, bool]  # x, y, and whether it is positive

@@ -30,6 +30,8 @@ Mode = Literal["clicks", "clicks+phrase", "phrase", "phrase+clicks"]
 MODES: tuple[Mode, ...] = ("clicks", "clicks+phrase", "phrase", "phrase+clicks")
 CLICKS_FIRST: tuple[Mode, ...] = ("clicks", "clicks+phrase")
 MOST = 20
+GOAL = 0.85
+"""IoU from which an annotator accepts a mask."""
 
 Mask = NDArray[np.bool_]
 ClickPoint = tuple[float, float, bool]

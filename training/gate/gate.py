@@ -20,12 +20,11 @@ import numpy as np
 from training.data import Dataset, PackDataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.measurement import Checkpoint, Measurement, Method, Result, Run, Served
-from training.evaluation.protocol import Mode
+from training.evaluation.protocol import GOAL, Mode
 from training.gate.report import Images, compare_suggestions, examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 
 MODES: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks")
-GOAL = 0.85
 # Frozen, and trained on by nothing; its README.md says what is in it and under which licences.
 GENERAL_SET = Path(__file__).parent / "general_set" / "general.tar"
 # IoU is compared after these interactions, so every question gets them.

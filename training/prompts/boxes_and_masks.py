@@ -16,11 +16,9 @@ from scipy import ndimage
 from skimage import measure
 
 from model.crop import mask_box
-from training.data.masks import thin_parts
+from training.data.masks import Mask, thin_parts
 from training.data.sample import SampleObject, pick
-from training.data.transforms import View
-
-Box = tuple[float, float, float, float]
+from training.data.transforms import Box, View
 
 # Each side moves by up to this share of the box's width or height (*choice*; SAM: 10 %).
 JITTER = 0.1
@@ -70,8 +68,6 @@ def jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box | Non
     high = np.maximum((high + outwards[2:] * size).clip(0.0, limit), low + NARROWEST)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
-
-Mask = NDArray[np.bool_]
 
 # Least and largest IoU of a given mask with the true one.
 WORST, BEST = 0.2, 0.97

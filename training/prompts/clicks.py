@@ -22,11 +22,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from model.crop import mask_box
-from training.data.masks import SAMPLES, DistanceMap, depths_inside, spread
+from training.data.masks import SAMPLES, DistanceMap, Mask, depths_inside, spread
 from training.data.sample import SampleObject
 from training.data.transforms import View
 
-Mask = NDArray[np.bool_]
 Points = NDArray[np.float32]
 NO_POINTS: Points = np.zeros((0, 2), np.float32)
 

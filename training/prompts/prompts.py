@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from model.spelling import key_of
 from training.data.sample import VOID, SampleObject, pick
-from training.prompts.boxes_and_masks import Box, box_of_people, imperfect_mask, jittered_box
+from training.data.transforms import Box
+from training.prompts.boxes_and_masks import box_of_people, imperfect_mask, jittered_box
 from training.prompts.clicks import (
     FEWEST_PIXELS,
     LARGEST_JITTER,

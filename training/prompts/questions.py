@@ -20,7 +20,7 @@ from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch, padded_words
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
-from training.prompts.boxes_and_masks import Box
+from training.data.transforms import Box
 from training.prompts.clicks import ClickNoise, corrections
 from training.prompts.prompts import GivenMask
 

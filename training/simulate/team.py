@@ -19,12 +19,12 @@ from training.data.sample import sides
 from training.data.wrappers import Derived
 from training.errors import DataError
 from training.evaluation.cases import ids_of_kind, key_of
-from training.evaluation.interactions import GOAL, annotatable, annotate
+from training.evaluation.figures import THRESHOLDS
+from training.evaluation.interactions import annotatable, annotate
 from training.evaluation.measurement import Served
-from training.evaluation.protocol import Target, follow, overlap
+from training.evaluation.protocol import GOAL, Target, follow, overlap
 from training.evaluation.statistics import Estimate, estimate
 
-THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 3, 10)
 
 LEAST_TESTED = 40
