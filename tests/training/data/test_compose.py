@@ -98,14 +98,6 @@ def test_regions_that_cannot_be_counted_stay_as_they_are() -> None:
     assert composer.composed(meadow, np.random.default_rng(0)) is meadow
 
 
-def test_the_same_seed_composes_the_same_picture() -> None:
-    composer = Composer(Pictures([one_dog("a", RED), one_dog("b", BLUE)]))
-    pictures = [
-        composer.composed(one_dog("a", RED), np.random.default_rng(5)).image for _ in range(2)
-    ]
-    assert np.array_equal(*pictures)
-
-
 def covered_dog(key: str) -> Sample:
     """A dog behind a cat: the map shows the cat, the dog's own mask is kept whole."""
     image = np.full((96, 128, 3), 128, np.uint8)

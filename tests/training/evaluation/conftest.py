@@ -62,12 +62,9 @@ class Scripted:
         self, name: str, script: Callable[[Sample, Sequence[ClickPoint], str], NDArray[np.bool_]]
     ) -> None:
         self.name = name
-        self.opened: set[str] = set()
         self._script = script
 
     def look_at(self, picture: Sample, key: str, label: str = "") -> Answer:
-        self.opened.add(key)
-
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             return self._script(picture, clicks, phrase)
 

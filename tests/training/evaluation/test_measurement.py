@@ -39,13 +39,6 @@ def test_masks_used_as_answers_need_one_interaction(two_pictures: Any, oracle: A
     assert measurement.checked == 6 + 6 + 4 + 6
 
 
-def test_a_picture_is_opened_once_for_each_who_answers(
-    two_pictures: Any, oracle: Any, slow: Any
-) -> None:
-    measured(two_pictures, Run(oracle, "clicks"), Run(slow, "clicks"))
-    assert oracle.opened == slow.opened == {"voc:one:0", "voc:two:1"}
-
-
 def test_every_object_gets_its_interactions(two_pictures: Any) -> None:
     # given a method that is wrong in one pixel
     def nearly(picture: Sample, clicks: Any, phrase: str) -> Any:

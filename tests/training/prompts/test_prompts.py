@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.conftest import draw, read_recipe
+from tests.training.conftest import draw
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
-from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.prompts.prompts import Prompt, PromptMaker, PromptRecipe
 from training.prompts.scenes import PictureScene
@@ -213,24 +212,6 @@ def test_left_and_right_stay_true_in_changed_pictures(spoken: Sample, words: str
         assert np.array_equal(prompt.mask, view.soft_mask((meant,)) > 0.5)
         heard.add((side, view.mirrored))
     assert heard == {(side, mirror) for side in ("left", "right") for mirror in (False, True)}
-
-
-def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
-    spoken: Sample, shard: Path, recipe_file: Path
-) -> None:
-    # given a data set of spoken samples, each of which is composed with another
-    class Spoken(PackDataset):
-        def __getitem__(self, index: int) -> Sample:
-            return replace(spoken, key=str(index))
-
-    recipe = read_recipe(recipe_file)
-    asking = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
-    composed = replace(recipe, train=replace(recipe.train, composed=1.0), prompts=asking)
-    plain = replace(composed, train=recipe.train)
-    for variant, expected in ((plain, True), (composed, False)):
-        batches = Batches(Spoken([shard]), variant)
-        texts = {q.text for step in range(8) for q in batches.make(step, 96).questions}
-        assert bool(texts & {"the dog in red", "zebra on the left"}) == expected
 
 
 def test_the_clicks_of_people_are_used_if_they_are_in_the_view(dogs: Sample) -> None:
