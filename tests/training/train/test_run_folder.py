@@ -55,19 +55,14 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         raise RuntimeError("shapes do not match")
 
 
-def run_until_broken(recipe_file: Path, folder: Path, data: Path) -> Run:
-    """A run that saves after its second step and whose third one fails, by the attached fault."""
-    text = recipe_file.read_text().replace("steps = 6", "steps = 6\nsave_minutes = 1000.0")
-    recipe_file.write_text(text)
-    return Run(read_recipe(recipe_file), folder, data)
-
-
 @pytest.mark.parametrize("fault", ["memory", "loss", "gradient"])
 def test_the_state_before_stays_and_the_run_goes_on_from_it(
     recipe_file: Path, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a run that saved after two steps
-    run = run_until_broken(recipe_file, tmp_path / "run", tmp_path)
+    text = recipe_file.read_text().replace("steps = 6", "steps = 6\nsave_minutes = 1000.0")
+    recipe_file.write_text(text)
+    run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
     weights = dict(run.network.state_dict())
 
     def report(entry: Entry) -> None:
