@@ -62,8 +62,6 @@ class PackDataset(RecordDataset[_Record]):
     """All samples of some shards. Broken samples are skipped, counted in `skipped` and logged."""
 
     def __init__(self, shards: Sequence[Path | str]) -> None:
-        if not shards:
-            raise DataError("No shard was named: give the .tar files of the pack.")
         super().__init__("", [])
         for shard in shards:
             self._records.extend(self._read_shard(Path(shard)))

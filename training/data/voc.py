@@ -123,10 +123,7 @@ def _names(folder: Path, source: str, split: str) -> list[str]:
     if not known:
         raise DataError(f"{folder}: expected lists of names such as train.txt in it.")
     split = reading.chosen_split(split, known, source, folder)
-    names = (folder / f"{split}.txt").read_text(encoding="utf-8").split()
-    if not names:
-        raise DataError(f"{folder / split}.txt lists no name.")
-    return names
+    return (folder / f"{split}.txt").read_text(encoding="utf-8").split()
 
 
 def _read_mat(path: Path) -> Labels:

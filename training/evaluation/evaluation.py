@@ -23,7 +23,6 @@ from rich.table import Table
 from rich.text import Text
 
 from training.data import open_dataset
-from training.errors import DataError
 from training.evaluation import behaviour as probing
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
@@ -196,8 +195,6 @@ def main(
     "complete" is false. Raises DataError.
     """
     dataset = open_dataset(list(data))
-    if not 1 <= at_least <= MOST:
-        raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
     methods = _methods(checkpoint, compare, device)
     # Jitter does not apply to a phrase alone.
     runs = [

@@ -75,8 +75,6 @@ def paired_difference(
     The difficulty of a case cancels out, so the interval is far narrower than those of the two
     means. If it contains 0, both may be equally good.
     """
-    if len(one) != len(other):
-        raise DataError(f"{len(one)} and {len(other)} values are no pairs.")
     return estimate(np.asarray(one, float) - np.asarray(other, float), groups)
 
 
