@@ -225,9 +225,10 @@ def said_of_several(turn: Turn, target: Prompts, prediction: Instances, drawn: D
         parts = [f"{summary}: {_count(len(suggested), 'object')}, {sure}"]
         if found > len(suggested):
             parts.append(f"{found - len(suggested)} more are labeled already")
-        advice = "✓ to keep them"
+        them, one = ("it", "it") if len(suggested) == 1 else ("them", "one")
+        advice = f"✓ to keep {them}"
         if can_click:
-            advice += ", click inside one to refine it, elsewhere to add one"
+            advice += f", click inside {one} to refine it, elsewhere to add one"
     return _fitting([*parts, *_words(target, prediction), *_notes(turn.notes)], advice)
 
 

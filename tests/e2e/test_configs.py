@@ -78,6 +78,20 @@ def test_the_banner_says_what_is_missing(studio: Studio, page: AnnotatorPage) ->
     assert page.banner == page.status
 
 
+def test_the_hints_are_dark_on_yellow_in_the_dark_theme(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    page.open(studio.project(), studio.task(CAT))
+    page.page.evaluate("document.documentElement.setAttribute('data-color-scheme', 'dark')")
+    page.picture("dark")
+
+    colours = page.page.evaluate(
+        "[...document.querySelectorAll('.pc-bar h4, .pc-keep h4')].map(e => getComputedStyle(e).color)"
+    )
+
+    assert set(colours) == {"rgb(61, 47, 0)"}
+
+
 def test_clicks_only(studio: Studio, page: AnnotatorPage) -> None:
     page.open(studio.project("clicks_only"), studio.task(CAT, "clicks_only"))
     page.click(55, 45, CAT_KEY)

@@ -206,7 +206,7 @@ def test_the_advice_goes_first_when_there_is_no_room() -> None:
     ("count", "confidences", "whole", "said"),
     [
         (3, (0.9, 0.8, 0.62), 0.9, "3 objects, 62 to 90 %; ✓ to keep them, click inside one"),
-        (1, (0.9,), 0.9, "1 object, 90 %; ✓ to keep them, click inside one to refine it"),
+        (1, (0.9,), 0.9, "1 object, 90 %; ✓ to keep it, click inside it to refine it"),
         (5, (0.9, 0.8), 0.9, "2 objects, 80 to 90 %; 3 more are labeled already"),
         (4, (), 0.9, "all 4 are labeled already; click on an object that is missing"),
         (1, (), 0.9, "it is labeled already"),
