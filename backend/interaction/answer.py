@@ -10,7 +10,7 @@ sentence is cut to fit: the advice goes first.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import new_region_id
 from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
-from backend.label_studio.controls import ImageControls
+from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result, saved_masks
 from backend.label_studio.rle import PackedMask
 from model.errors import PhraseClickError
@@ -32,6 +32,9 @@ SAME_OBJECT_IOU = 0.5
 
 # Two lines of the banner at a usual window width.
 MAX_CHARACTERS = 190
+
+# An object with its control and label.
+Labelled = tuple[Instance, tuple[BrushControl, Label | None]]
 
 # One fixed id: each answer replaces the line before it.
 STATUS_ID = "status"
@@ -49,6 +52,7 @@ class Drawn:
     own: DrawnMask  # the request's own object; without items where there is none
     confidences: tuple[float, ...]  # of all objects that are drawn
     suggestions: tuple[Suggestion, ...] | None  # other objects; None: those of the turn
+    labels: tuple[str, ...] = ()  # of several kinds, as the page shows them
 
     @property
     def digest(self) -> str:
@@ -71,7 +75,7 @@ def draw_one(
 def draw_several(
     turn: Turn,
     target: Prompts,
-    objects: Sequence[Instance],
+    objects: Sequence[Labelled],
     size: tuple[int, int],
     tolerance: float,
 ) -> Drawn:
@@ -79,26 +83,27 @@ def draw_several(
     own = DrawnMask([], np.zeros(size[::-1], np.bool_))
     items: list[dict[str, Any]] = []
     others = []
-    for instance, region_id, number in _named(objects, turn, target):
+    for (instance, (brush, label)), region_id, number in _named(objects, turn, target):
         mask, confidence = instance.mask(), instance.confidence
-        drawn = _region(target, mask, confidence, target.image, tolerance, region_id)
+        about = replace(target, brush=brush, label=label)
+        drawn = _region(about, mask, confidence, target.image, tolerance, region_id)
         items += drawn.items
         if region_id == target.region_id:
             own = drawn
         else:
             packed = PackedMask.pack(drawn.mask)
-            label, brush = target.label, target.brush
             others.append(Suggestion(region_id, label, brush, packed, confidence, True, number))
-    confidences = tuple(instance.confidence for instance in objects)
-    return Drawn(items, own, confidences, tuple(others))
+    confidences = tuple(instance.confidence for instance, _ in objects)
+    labels = dict.fromkeys(label.text for _, (_, label) in objects if label)
+    return Drawn(items, own, confidences, tuple(others), tuple(labels))
 
 
 def unlabeled(
-    objects: Sequence[Instance],
+    objects: Sequence[Labelled],
     saved: Sequence[Saved],
     image: ImageControls,
     phrases: Set[str] = frozenset(),
-) -> list[Instance]:
+) -> list[Labelled]:
     """The objects that no region of the image shows, as the page was last saved.
 
     The asking user's newest draft counts, or the annotations where there is no draft. An annotation
@@ -113,16 +118,16 @@ def unlabeled(
             for shown in page.regions.values()
             if image.shows(shown.control, shown.image)
             and left
-            and (shown.width, shown.height) == (left[0].width, left[0].height)
+            and (shown.width, shown.height) == (left[0][0].width, left[0][0].height)
         )
         for _, mask in saved_masks(alike):
-            left = [instance for instance in left if not _same(instance, mask)]
+            left = [one for one in left if not _same(one[0], mask)]
     return left
 
 
 def _named(
-    objects: Sequence[Instance], turn: Turn, target: Prompts
-) -> list[tuple[Instance, str, int]]:
+    objects: Sequence[Labelled], turn: Turn, target: Prompts
+) -> list[tuple[Labelled, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
     earlier: list[tuple[str, int, PackedMask]] = [
         (one.region_id, one.id, one.packed_mask) for one in turn.suggestions if one.same_phrase
@@ -133,12 +138,16 @@ def _named(
     for region_id, number, packed in earlier:
         mask = packed.unpack()
         again = next(
-            (at for at, one in enumerate(objects) if at not in ids and _same(one, mask)), None
+            (at for at, one in enumerate(objects) if at not in ids and _same(one[0], mask)), None
         )
         if again is not None:
             ids[again] = region_id, number
     if (target.region_id, target.id) not in ids.values():
-        first = next((at for at in range(len(objects)) if at not in ids), 0)
+        new = [at for at in range(len(objects)) if at not in ids]
+        new.sort(
+            key=lambda at: objects[at][1][1] != target.label
+        )  # of several kinds, its own first
+        first = new[0] if new else 0
         ids[first] = target.region_id, target.id
     labelled = [(one, *ids.get(at, (new_region_id(), 0))) for at, one in enumerate(objects)]
     return sorted(labelled, key=lambda entry: entry[1] != target.region_id)
@@ -213,7 +222,7 @@ def said_of_several(turn: Turn, target: Prompts, prediction: Instances, drawn: D
         # The words as a whole can be surer than any single object.
         unsure = 0 < prediction.confidence < LEAST_CONFIDENCE
         return understood(turn, target, prediction, drawn.own, unsure=unsure)
-    summary = f"{_quoted(target)} → {_label(target)}"
+    summary = f"{_quoted(target)} → {' and '.join(drawn.labels) or _label(target)}"
     can_click = bool(target.image.clicks)
     if not suggested:
         labeled = "it is" if found == 1 else f"all {found} are"

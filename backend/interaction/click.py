@@ -27,19 +27,20 @@ from backend.interaction.answer import (
     understood,
     unlabeled,
 )
+from backend.interaction.label_words import kinds_named
 from backend.interaction.objects import Click, Outcome
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import status_control
-from backend.label_studio.controls import LabelConfig
+from backend.label_studio.controls import BrushControl, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics, Steps
 from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.errors import PhraseClickError
-from model.predictor import Embedding, Predictor
+from model.predictor import Embedding, Instances, Predictor
 from model.spelling import about_one
 
 _log = logging.getLogger(__name__)
@@ -206,10 +207,16 @@ class _Interactive:
     ) -> tuple[Drawn, float, str]:
         """The same for each object that the phrase means."""
         with self._steps.timed("predict"):
-            instances = predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
+            kinds: dict[str, tuple[BrushControl, Label | None]] = {
+                **kinds_named(target.phrase, target.image.labels)
+            } or {target.phrase: (target.brush, target.label)}
+            named, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
+            tokens = predictor.tokenizer.read(target.phrase)
+            instances = Instances(tuple(one for _, one in named), tokens, max(sure))
         with self._steps.timed("brush"):
             asked = self._ask
-            objects = unlabeled(instances.objects, asked.saved, target.image, asked.phrase_ids)
+            found = [(one, kinds[name]) for name, one in named]
+            objects = unlabeled(found, asked.saved, target.image, asked.phrase_ids)
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_several(turn, target, objects, size, tolerance)

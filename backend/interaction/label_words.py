@@ -41,6 +41,7 @@ _SAME = (
     ("bag", "handbag", "purse"),
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_JOINED = re.compile(r"\s*(?:[,;&+/]|\b(?:and|or)\b)\s*(?:and\b\s*)?", re.IGNORECASE)
 # What follows these says where or with what the named thing is, not what it is.
 _PLACES = """
 on in at near by with under behind above below beside between of from next left right to without
@@ -84,6 +85,18 @@ def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> b
         for name in (label.text, label.alias)
         if _split(name)
     )
+
+
+def kinds_named(
+    phrase: str, labels: Sequence[tuple[BrushControl, Label]]
+) -> dict[str, tuple[BrushControl, Label]]:
+    """The parts of a phrase that names several labels side by side, as "cups and dogs", each with
+    its label; nothing for other phrases."""
+    parts = _JOINED.split(phrase[:_LONGEST_PHRASE])
+    named = [labels_named(part, labels)[:1] for part in parts]
+    kinds = {part: first for part, several in zip(parts, named, strict=True) for first in several}
+    several = len(set(kinds.values())) == len(parts) > 1
+    return kinds if several and labels_named(phrase, labels)[0] in kinds.values() else {}
 
 
 def _said(

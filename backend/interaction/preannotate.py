@@ -32,7 +32,7 @@ from backend.errors import (
 )
 from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.answer import LEAST_CONFIDENCE
-from backend.interaction.label_words import asks_for_all, labels_named
+from backend.interaction.label_words import asks_for_all, kinds_named, labels_named
 from backend.label_studio.controls import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.regions import drawn_mask
@@ -202,9 +202,10 @@ class Preannotation:
         predictor = self.for_label(named[0][1].value) if named else self.predictor
         embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            instances = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
-            objects = ((i.mask(), i.confidence, control, label) for i in instances.objects)
-            least = min((i.confidence for i in instances.objects), default=instances.confidence)
+            kinds = {**kinds_named(phrase, image.labels)} or {phrase: (control, label)}
+            found, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
+            objects = ((one.mask(), one.confidence, *kinds[name]) for name, one in found)
+            least = min((one.confidence for _, one in found), default=max(sure))
             return self._regions(task, image, objects), least
         prediction = predictor.predict(embedding, [], phrase)
         confidence = prediction.confidence

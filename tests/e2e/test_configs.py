@@ -86,7 +86,8 @@ def test_the_hints_are_dark_on_yellow_in_the_dark_theme(
     page.picture("dark")
 
     colours = page.page.evaluate(
-        "[...document.querySelectorAll('.pc-bar h4, .pc-keep h4')].map(e => getComputedStyle(e).color)"
+        "[...document.querySelectorAll('.pc-bar h4, .pc-keep h4')]"
+        ".map(heading => getComputedStyle(heading).color)"
     )
 
     assert set(colours) == {"rgb(61, 47, 0)"}

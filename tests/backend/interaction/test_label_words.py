@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from backend.interaction.label_words import asks_for_all, labels_named
+from backend.interaction.label_words import asks_for_all, kinds_named, labels_named
 from backend.label_studio.controls import BrushControl, Label
 from model.spelling import about_one
 
@@ -56,6 +56,32 @@ def test_words_of_a_label_in_a_phrase(
 )
 def test_plurals_of_a_label(phrase: str, name: str) -> None:
     assert named(phrase, "Cat", name) == [name]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names", "expected"),
+    [
+        ("cats and dogs", ("Dog", "Cat"), {"cats": "Cat", "dogs": "Dog"}),
+        (
+            "cats, dogs, and all cups",
+            ("Cup", "Dog", "Cat"),
+            {"cats": "Cat", "dogs": "Dog", "all cups": "Cup"},
+        ),
+        ("cats & dogs", ("Cat", "Dog"), {"cats": "Cat", "dogs": "Dog"}),
+        ("cats and kittens", ("Cat", "Dog"), {}),
+        ("cats and mats", ("Cat", "Dog"), {}),
+        ("salt and pepper", ("Salt", "Pepper", "Salt and pepper"), {}),
+        ("cats", ("Cat", "Dog"), {}),
+        ("black and white cats", ("Cat", "Dog"), {}),
+        ("and", ("Cat", "Dog"), {}),
+        ("", ("Cat", "Dog"), {}),
+    ],
+)
+def test_several_kinds_in_one_phrase(
+    phrase: str, names: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    kinds = kinds_named(phrase, labels(*names))
+    assert {part: label.value for part, (_, label) in kinds.items()} == expected
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,18 @@ class CatsPage(Page):
     cats: list[Instance] = field(
         default_factory=lambda: [cat(left, confidence) for left, confidence in CATS]
     )
+    dogs: tuple[float, ...] = ()  # confidences of those that are dogs
 
     def predicted(self, turn: Turn, target: Prompts) -> Drawn:
         if not target.every:
             return super().predicted(turn, target)
         ask = turn.ask
-        objects = unlabeled(self.cats, ask.saved, target.image, ask.phrase_ids)
+        dog = target.brush.label("Dog")
+        found = [
+            (one, (target.brush, dog if one.confidence in self.dogs else target.label))
+            for one in self.cats
+        ]
+        objects = unlabeled(found, ask.saved, target.image, ask.phrase_ids)
         return draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
 
     def at(self, percent: float) -> str:
@@ -81,6 +87,18 @@ def test_each_object_of_the_phrase_is_one_of_its_own(page: CatsPage, phrase: str
     assert {row.label for row in targets} == {"Cat"}
     assert {row.phrase_group for row in targets} == {turn.target.region_id}
     assert sorted(row.confidence for row in targets) == [0.7, 0.8, 0.9]
+
+
+def test_several_kinds_keep_their_labels(page: CatsPage) -> None:
+    # given a picture whose surest object is a dog
+    page.dogs = (0.9,)
+    # when both are asked for
+    turn = page.type("cats and dogs")
+    # then each has its own label, on the page and in the log of objects
+    labels = {i: region["value"]["brushlabels"] for i, region in page.shown.items()}
+    assert labels == {page.at(15): ["Dog"], page.at(45): ["Cat"], page.at(75): ["Cat"]}
+    assert labels[turn.target.region_id] == ["Cat"]
+    assert {row.region_id: [row.label] for row in rows(page, TargetRow)} == labels
 
 
 def test_a_phrase_in_the_singular_is_about_one_object(page: CatsPage) -> None:
@@ -262,8 +280,9 @@ def test_what_is_labeled_on_another_image_is_suggested(controls: tuple[str, str]
         for name in ("first", "second")
     )
     config = parse_config(f"<View>{images}{drawing}</View>")
-    cats = [cat(left, confidence) for left, confidence in CATS]
-    region = drawn_on("a", cats[0].mask(), from_name=controls[0], to_name="first")
+    of_class = config.images[0].brushes[0], None
+    cats = [(cat(left, confidence), of_class) for left, confidence in CATS]
+    region = drawn_on("a", cats[0][0].mask(), from_name=controls[0], to_name="first")
     draft = {"id": 1, "user": "ann", "updated_at": "2026-11-22T12:00:00Z", "result": [region]}
     saved = read_saved([draft], [], config)
     # when
