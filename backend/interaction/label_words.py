@@ -77,13 +77,18 @@ def labels_named(
 
 
 def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
-    """Whether a phrase means every one of a kind: it is in the plural, or a label's bare name."""
+    """Whether a phrase means every one of a kind: it is in the plural, a label's bare name, or
+    names several labels."""
     whole = {stem for stem, _ in stems("".join(_split(phrase)))}
-    return plural(phrase) or any(
-        "".join(_split(name)) in whole
-        for _, label in labels
-        for name in (label.text, label.alias)
-        if _split(name)
+    return (
+        plural(phrase)
+        or bool(kinds_named(phrase, labels))
+        or any(
+            "".join(_split(name)) in whole
+            for _, label in labels
+            for name in (label.text, label.alias)
+            if _split(name)
+        )
     )
 
 
@@ -93,9 +98,11 @@ def kinds_named(
     """The parts of a phrase that names several labels side by side, as "cups and dogs", each with
     its label; nothing for other phrases."""
     parts = _JOINED.split(phrase[:_LONGEST_PHRASE])
+    if len(parts) < 2:
+        return {}
     named = [labels_named(part, labels)[:1] for part in parts]
     kinds = {part: first for part, several in zip(parts, named, strict=True) for first in several}
-    several = len(set(kinds.values())) == len(parts) > 1
+    several = len(set(kinds.values())) == len(parts)
     return kinds if several and labels_named(phrase, labels)[0] in kinds.values() else {}
 
 

@@ -202,7 +202,9 @@ class Preannotation:
         predictor = self.for_label(named[0][1].value) if named else self.predictor
         embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            kinds = {**kinds_named(phrase, image.labels)} or {phrase: (control, label)}
+            kinds: dict[str, tuple[BrushControl, Label | None]] = {
+                **kinds_named(phrase, image.labels)
+            } or {phrase: (control, label)}
             found, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
             objects = ((one.mask(), one.confidence, *kinds[name]) for name, one in found)
             least = min((one.confidence for _, one in found), default=max(sure))
