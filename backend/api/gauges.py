@@ -24,11 +24,15 @@ from backend.registry.champions import Champions
 from backend.samples.rules import sample_gauges
 from backend.worker.webhook_inbox import Deliveries
 
+_log = logging.getLogger(__name__)
+
 # Reported even if it is 0: a graph without a line would be ambiguous.
 _KINDS = (TRAINING, SCORING, REPLAY)
 _STATES = ("queued", "running", *ENDS)
 _PROJECTS = 200
 _PROCESSES = ("server", "worker", "training", "scheduler")
+# Seconds between two checks of the database.
+_EVERY_S = 5.0
 
 
 def read_gauges(database: Database, *, base: str = "") -> Gauges:
@@ -68,11 +72,6 @@ def _of_most_projects(labels: Mapping[tuple[str, str], int]) -> dict[tuple[str, 
         total[project] += number
     kept = {project for project, _ in total.most_common(_PROJECTS)}
     return {key: number for key, number in labels.items() if key[0] in kept}
-
-
-_log = logging.getLogger(__name__)
-
-_EVERY_S = 5.0
 
 
 class DatabaseWatch:

@@ -39,73 +39,11 @@ from backend.jobs.schedules import mark_labels_read, read_schedule
 from backend.settings import Settings
 from model.errors import PhraseClickError
 
+_log = logging.getLogger(__name__)
+
 # Returns the job's result, any JSON. JobError means that a retry cannot help: the job fails with
 # that message. Any other error is retried.
 Work = Callable[[Job, Settings, Database, Progress], Mapping[str, Any]]
-
-_AUTOGROUP = Path("/proc/self/autogroup")
-_MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-
-
-# Named by module, so that torch loads only in the process that needs it.
-_KINDS = {
-    TRAINING: "backend.learning.train_job:train",
-    SCORING: "backend.learning.score_job:score",
-    REPLAY: "backend.learning.comparison:replay",
-}
-
-
-def load(kind: str, settings: Settings) -> Work:
-    """The function that runs this kind of job, with the limits of the calling thread set.
-
-    Raises JobError for an unknown kind.
-    """
-    if kind not in _KINDS:
-        raise JobError(f"This worker does not know the job kind {kind!r}.")
-    limit_thread(settings)
-    work: Work = resolve_name(_KINDS[kind])
-    return work
-
-
-# -- resource limits: on a machine that also serves, clicks stay fast while a network trains
-
-
-def limit_process(settings: Settings) -> None:
-    """Limit priority and threads of this process. Call it before torch and numpy are imported."""
-    # Threads that wait must sleep instead of spinning: a click needs the core.
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    for library in _MATH_LIBRARIES:
-        os.environ[f"{library}_NUM_THREADS"] = str(settings.training_threads)
-    if settings.training_device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    # Threads started later inherit it.
-    os.nice(settings.training_nice)
-    _lower_session(settings.training_nice)
-
-
-def _lower_session(niceness: int) -> None:
-    """Give the session that this process leads the same niceness.
-
-    With autogroups (sched(7), the default of most distributions), Linux shares the cores between
-    sessions first: a process with a session of its own gets as much as the server, however nice it
-    is. A session with another leader is left alone, since the server may be part of it.
-    """
-    if os.getsid(0) != os.getpid():
-        return
-    with suppress(OSError):  # no Linux, a kernel without autogroups, or /proc is not writable
-        _AUTOGROUP.write_text(str(niceness))
-
-
-def limit_thread(settings: Settings) -> None:
-    """Limit torch in the thread that computes; torch counts its workers per thread."""
-    import torch
-
-    torch.set_num_threads(settings.training_threads)
-    if settings.training_device != "cpu" and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(settings.training_gpu_share)
-
-
-_log = logging.getLogger(__name__)
 
 # How long to retry writing the outcome: a database restarts within a minute or two.
 _WRITE_FOR_S = 600.0
@@ -290,3 +228,66 @@ def _mark_running(connection: Connection, job_id: int) -> None:
         "error": "",
     }
     connection.execute(update(Job).where(Job.id == job_id).values(**values))
+
+
+# -- the work of each kind
+
+# Named by module, so that torch loads only in the process that needs it.
+_KINDS = {
+    TRAINING: "backend.learning.train_job:train",
+    SCORING: "backend.learning.score_job:score",
+    REPLAY: "backend.learning.comparison:replay",
+}
+
+
+def load(kind: str, settings: Settings) -> Work:
+    """The function that runs this kind of job, with the limits of the calling thread set.
+
+    Raises JobError for an unknown kind.
+    """
+    if kind not in _KINDS:
+        raise JobError(f"This worker does not know the job kind {kind!r}.")
+    limit_thread(settings)
+    work: Work = resolve_name(_KINDS[kind])
+    return work
+
+
+# -- resource limits: on a machine that also serves, clicks stay fast while a network trains
+
+_AUTOGROUP = Path("/proc/self/autogroup")
+_MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
+
+
+def limit_process(settings: Settings) -> None:
+    """Limit priority and threads of this process. Call it before torch and numpy are imported."""
+    # Threads that wait must sleep instead of spinning: a click needs the core.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    for library in _MATH_LIBRARIES:
+        os.environ[f"{library}_NUM_THREADS"] = str(settings.training_threads)
+    if settings.training_device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Threads started later inherit it.
+    os.nice(settings.training_nice)
+    _lower_session(settings.training_nice)
+
+
+def _lower_session(niceness: int) -> None:
+    """Give the session that this process leads the same niceness.
+
+    With autogroups (sched(7), the default of most distributions), Linux shares the cores between
+    sessions first: a process with a session of its own gets as much as the server, however nice it
+    is. A session with another leader is left alone, since the server may be part of it.
+    """
+    if os.getsid(0) != os.getpid():
+        return
+    with suppress(OSError):  # no Linux, a kernel without autogroups, or /proc is not writable
+        _AUTOGROUP.write_text(str(niceness))
+
+
+def limit_thread(settings: Settings) -> None:
+    """Limit torch in the thread that computes; torch counts its workers per thread."""
+    import torch
+
+    torch.set_num_threads(settings.training_threads)
+    if settings.training_device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(settings.training_gpu_share)

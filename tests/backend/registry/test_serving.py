@@ -32,6 +32,8 @@ def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> 
     Only ``opened(candidates=True)`` loads versions that were not promoted yet.
     """
     every: list[Predictors] = []
+    # On a busy machine a version takes longer to load than an annotator waits.
+    monkeypatch.setattr("backend.registry.serving._WAIT_S", 60.0)
 
     def opening(
         *,
