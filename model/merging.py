@@ -28,6 +28,8 @@ Cells = NDArray[np.bool_]
 TOUCHING = np.ones((3, 3), bool)
 # A phrase alone may mean several things. Parts smaller than this share of the largest are specks.
 SPECK = 0.05
+# Parts of a mask that keep a positive click of their own against negative ones.
+MOST_ANCHORS = 8
 # Holes smaller than this share of the mask are pinholes.
 PINHOLE = 0.02
 # A mask whose box has more pixels is cleaned in larger blocks, which bounds the time to some 5 ms.
@@ -186,6 +188,19 @@ def deepest(mask: Mask, clicks: Iterable[Click]) -> Click | None:
     if not inside[row, column]:
         return None
     return Click(box.left + column + 0.5, box.top + row + 0.5)
+
+
+def anchors(mask: Mask, clicks: Sequence[Click]) -> list[Click]:
+    """A positive click in each part of the mask (H,W) that is no speck and has no click in it, the
+    largest part first and at most MOST_ANCHORS; in the largest part if there is no other. See
+    `deepest`."""
+    labels, _ = ndimage.label(mask, TOUCHING)
+    sizes = np.bincount(labels.ravel())[1:]
+    clicked = {labels[int(click.y), int(click.x)] for click in clicks}
+    large = [part + 1 for part in np.argsort(-sizes) if sizes[part] >= SPECK * sizes.max()]
+    parts = [part for part in large if part not in clicked] or large[:1]
+    found = [deepest(labels == part, clicks) for part in parts[:MOST_ANCHORS]]
+    return [click for click in found if click is not None]
 
 
 def disobeyed(clicks: Iterable[Click], previous: Mask) -> list[Click]:

@@ -31,12 +31,16 @@ from model.instances import (
     distinct,
     find,
 )
-from model.mask_upsampling import sigmoid
+from model.mask_upsampling import LogitGrid, sigmoid
 from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
 from model.spelling import split
 from model.tokenizer import Tokenizer, Tokens
+
+# Objects that are clicked for a phrase in the singular; more are a crowd, which the network's own
+# answer shows better.
+MOST_POINTED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,15 @@ class Instances:
     objects: tuple[Instance, ...]
     tokens: Tokens
     confidence: float
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """Clicks on what a phrase is about, as a prompt. score: of the phrase's answer without them, as
+    in `Prediction`; None where the phrase alone does not say which object is meant."""
+
+    prompt: Prompt
+    score: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +99,7 @@ class PhraseSearch:
                     there = self._closer(embedding, phrase, part, there, limits)
                 found[phrase] += there
                 if (logits > 0).any():
-                    score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
-                    doubts[phrase] = max(doubts[phrase], self.confidence(score))
+                    doubts[phrase] = max(doubts[phrase], self.confidence(_score(answer)))
         results = []
         for phrase in phrases:
             objects = found[phrase]
@@ -133,23 +145,32 @@ class PhraseSearch:
         seen.sort(key=lambda instance: -instance.confidence)
         return sorted(distinct([*seen, *known], limits), key=lambda one: -one.confidence)
 
-    def pointed_at(self, embedding: Embedding, phrase: str) -> Prompt | None:
-        """A click on the object that a phrase is about, where the network alone would not find it.
+    def pointed_at(self, embedding: Embedding, phrase: str) -> Pointed | None:
+        """Clicks on the objects that a phrase is about, or on the one that it singles out.
 
-        None for other phrases, whose answer is the network's own.
+        Clicks show what belongs to an object better than words do (training/RUNS.md). None where no
+        object is sure enough, or too many are found; the network's own answer is then the best.
         """
         return self._singled_out(embedding, phrase) or self._found(embedding, phrase)
 
-    def _found(self, embedding: Embedding, phrase: str) -> Prompt | None:
-        """A click on the likeliest object of a phrase in a picture with extreme sides, which shows
-        none as a whole; None for other pictures."""
-        if len(stretches(embedding.width, embedding.height)) == 1:
+    def _found(self, embedding: Embedding, phrase: str) -> Pointed | None:
+        tokens = self.tokenizer.read(phrase)
+        if not tokens.words:
             return None
-        (found,) = self.instances(embedding, [phrase], LIMITS.confidence)
-        clicks = tuple(Click(*instance.centre) for instance in found.objects[:1])
-        return Prompt(clicks, self.tokenizer.read(phrase)) if clicks else None
+        if len(stretches(embedding.width, embedding.height)) > 1:
+            # Such a picture shows nothing as a whole: the likeliest object.
+            (found,) = self.instances(embedding, [phrase], LIMITS.confidence)
+            clicks = tuple(Click(*instance.centre) for instance in found.objects[:1])
+            return Pointed(Prompt(clicks, tokens), None) if clicks else None
+        whole = Box(0, 0, embedding.width, embedding.height)
+        ((answer, decode),) = self._named(self.features(embedding, whole), [phrase], whole)
+        candidates = find(answer.grid.logits, decode, self.confidence)
+        if not 0 < len(candidates) <= MOST_POINTED:
+            return None
+        clicks = _centres(candidates, answer.grid)
+        return Pointed(Prompt(clicks, tokens), _score(answer))
 
-    def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
+    def _singled_out(self, embedding: Embedding, phrase: str) -> Pointed | None:
         """A click on the one of several objects that a phrase is about; None for other phrases."""
         reference = referring.read(phrase)
         if reference is None:
@@ -168,9 +189,8 @@ class PhraseSearch:
                 [_appearance(candidate, embedding.tiles, across, down) for candidate in candidates],
             )
             if chosen is not None:
-                row, column = candidates[chosen].centre
-                click = Click((column + 0.5) * across, (row + 0.5) * down)
-                return Prompt((click,), kind)
+                clicks = _centres([candidates[chosen]], answer.grid)
+                return Pointed(Prompt(clicks, kind), None)
         return None
 
     def _named(
@@ -197,6 +217,19 @@ def _cut(box: Box, tile: Box, part: Box) -> bool:
         or (tile.right < part.right and box.right >= tile.right - 1)
         or (tile.bottom < part.bottom and box.bottom >= tile.bottom - 1)
     )
+
+
+def _score(answer: Answer) -> float:
+    """How good a phrase's answer is, as in `Prediction`."""
+    return implied_score(answer.grid.logits) if answer.iou_logit is None else answer.iou_logit
+
+
+def _centres(candidates: Sequence[Candidate], grid: LogitGrid) -> tuple[Click, ...]:
+    """A click where each candidate is deepest; the grid covers the picture."""
+    height, width = grid.logits.shape
+    across, down = grid.box.width / width, grid.box.height / height
+    centres = [candidate.centre for candidate in candidates]
+    return tuple(Click((column + 0.5) * across, (row + 0.5) * down) for row, column in centres)
 
 
 def _appearance(

@@ -129,6 +129,7 @@ class Session:
     """A prompt about a picture of this size, and the function that looks at the picture.
 
     suggested: whether the mask before is an answer to words, without a person's click or stroke.
+    named: whether the clicks are on all that the words mean, so that words can add no others.
     box_prompts: whether the network was trained with boxes; otherwise a box becomes clicks.
     details: whether it was trained on details of objects; otherwise details are not looked at.
     """
@@ -138,6 +139,7 @@ class Session:
     prompt: Prompt
     look: DecodePass
     suggested: bool = False
+    named: bool = False
     box_prompts: bool = True
     details: bool = True
 
@@ -155,7 +157,8 @@ class Session:
         """All of the object: from the whole picture or the prompt's box, then closer."""
         start, closer = self._start(previous)
         coarse = self._cut_look(start, previous_in(previous, start))
-        if self.prompt.tokens.words and self.prompt.positives and previous is None:
+        worded = bool(self.prompt.tokens.words and self.prompt.positives)
+        if worded and previous is None and not self.named:
             wordless = replace(self, prompt=self.prompt.without_words())
             clicked = wordless._cut_look(start, None)
             if self._names_others(coarse, clicked, start):
@@ -201,14 +204,13 @@ class Session:
         return replace(answer, grid=grid)
 
     def _anchored(self, previous: Mask) -> Session:
-        """With a positive click where the mask before is deepest, if there is none.
+        """With positive clicks where the parts of the mask before are deepest, if there is none.
 
         Negative clicks alone say what the object is not, and the network then finds nothing.
         """
         if self.prompt.positives or self.prompt.box is not None:
             return self
-        anchor = merging.deepest(previous, self.prompt.clicks)
-        clicks = self.prompt.clicks if anchor is None else (anchor, *self.prompt.clicks)
+        clicks = (*merging.anchors(previous, self.prompt.clicks), *self.prompt.clicks)
         return replace(self, prompt=replace(self.prompt, clicks=clicks))
 
     def _correction(self, previous: Mask, *, free: bool) -> Result:

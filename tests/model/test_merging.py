@@ -216,6 +216,29 @@ def test_the_deepest_place_of_a_mask_is_away_from_clicks_in_it() -> None:
     assert abs(beside.x - 15) > 9
 
 
+def test_each_part_of_a_mask_that_is_no_speck_has_an_anchor() -> None:
+    mask = np.zeros((40, 60), np.bool_)
+    mask[20:40, 30:60] = mask[2:12, 2:12] = mask[2:14, 20:30] = True
+    mask[2:4, 50:52] = True  # a speck
+
+    places = [(anchor.x, anchor.y) for anchor in merging.anchors(mask, [])]
+
+    parts = [Box(30, 20, 60, 40), Box(20, 2, 30, 14), Box(2, 2, 12, 12)]
+    assert [part.holds(*place) for part, place in zip(parts, places, strict=True)] == [True] * 3
+
+
+def test_a_part_with_a_negative_click_has_no_anchor_unless_it_is_the_only_one() -> None:
+    mask = np.zeros((40, 60), np.bool_)
+    mask[20:40, 30:60] = True
+    alone = merging.anchors(mask, [Click(45, 30, positive=False)])
+    mask[2:12, 2:12] = True
+    others = merging.anchors(mask, [Click(45, 30, positive=False)])
+
+    assert len(alone) == 1
+    assert mask[int(alone[0].y), int(alone[0].x)]
+    assert [(a.x < 12, a.y < 12) for a in others] == [(True, True)]
+
+
 def test_a_mask_of_one_clicked_pixel_or_none_has_no_other_place() -> None:
     mask = np.zeros((8, 8), np.bool_)
     assert merging.deepest(mask, []) is None

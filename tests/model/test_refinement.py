@@ -80,12 +80,13 @@ def ask(
     phrase: str = "",
     previous: Mask | None = None,
     suggested: bool = False,
+    named: bool = False,
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> Mask:
     words = tuple(phrase.split())
     tokens = Tokens(words, (), (), np.zeros((len(words), 8), np.float32))
     prompt = Prompt(clicks, tokens)
-    session = Session(*size, prompt, looks, suggested=suggested, box_prompts=False)
+    session = Session(*size, prompt, looks, suggested, named, box_prompts=False)
     return session.answer(previous).layers.mask()
 
 
@@ -194,6 +195,15 @@ def test_a_phrase_that_adds_others_of_its_kind_to_a_click_is_ignored(
     mask = ask(WordNetwork(clicked, both, named), Click(300, 200), phrase="dog")
 
     assert iou(mask, picture_of(both if heard else clicked)) > 0.9
+
+
+def test_a_phrase_is_heard_where_the_clicks_are_on_all_that_it_means() -> None:
+    both = disk(300, 200, 150)
+    network = WordNetwork(disk(300, 200, 40), both, disk(420, 200, 80))
+
+    mask = ask(network, Click(300, 200), phrase="dog", named=True)
+
+    assert iou(mask, picture_of(both)) > 0.9
 
 
 def test_a_late_correction_changes_only_what_is_connected_to_it() -> None:

@@ -70,6 +70,22 @@ def test_a_phrase_alone_finds_the_named_thing(
     assert part(mask, elsewhere) < 0.2
 
 
+def test_a_phrase_alone_finds_what_clicks_on_its_objects_find(shipped: Predictor) -> None:
+    # given: two cats side by side, and the objects of the plural
+    embedding = shipped.encode(np.concatenate([CAT, CAT[:, ::-1]], 1))
+    objects = shipped.instances(embedding, "cats").objects
+
+    # when
+    named = shipped.predict(embedding, [], "cat").mask()
+    clicked = shipped.predict(embedding, [Click(*one.centre) for one in objects], "cat").mask()
+
+    # then: both whole, as clicks show them better than words
+    assert len(objects) == 2
+    assert (named & clicked).sum() > 0.995 * (named | clicked).sum()
+    for half, face in zip(np.split(named, 2, 1), (CAT_FACE, CAT_FACE[:, ::-1]), strict=True):
+        assert part(half, face) > 0.8
+
+
 def test_a_phrase_for_what_is_not_there_does_not_find_the_cat(shipped: Predictor) -> None:
     mask = shipped.predict(shipped.encode(CAT), [], "car").mask()
 
