@@ -11,6 +11,7 @@ was read. Otherwise another request for the same task was faster, and the decisi
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, update
 
@@ -202,7 +203,8 @@ class InteractionStore:
 
         False if one was.
         """
-        _keep_served(connection, turn, mask, now, target.id, target.region_id, turn.number)
+        of_object = {"target_id": target.id, "region_id": target.region_id, "turn": turn.number}
+        _keep_served(connection, turn, mask, now, **of_object)
         written = connection.execute(
             _ANSWERED,
             {
@@ -260,7 +262,8 @@ class InteractionStore:
                 event = Event("suggest", number, other.region_id, starts=True, text=first.phrase)
                 events.append((replace(event, label=str(values["label"])), str(row["owner"])))
             mask = other.packed_mask
-            _keep_served(connection, turn, mask, now, number, other.region_id, row["turn"])
+            of_object = {"target_id": number, "region_id": other.region_id, "turn": row["turn"]}
+            _keep_served(connection, turn, mask, now, **of_object)
             answer = Answer(row["turn"], [], first.phrase, False, "", mask)
             store_answer(connection, number, answer, now, keep=1)
         append_events(connection, turn.ask.project, turn.ask.task_id, events, now)
@@ -357,26 +360,17 @@ def logged_clicks(
 
 
 def _keep_served(
-    connection: Connection,
-    turn: Turn,
-    mask: PackedMask,
-    now: datetime,
-    target_id: int,
-    region_id: str,
-    number: int,
+    connection: Connection, asked: Turn, mask: PackedMask, now: datetime, **of_object: Any
 ) -> None:
-    """Keep a mask as it was served in this turn of an object; reports compare it with the one that
-    was accepted."""
+    """Keep a mask as it was served in a turn of an object (``target_id``, ``region_id``, ``turn``);
+    reports compare it with the one that was accepted."""
     values = {
-        "request_id": turn.request_id,
-        "project": turn.ask.project.key,
-        "task_id": turn.ask.task_id,
-        "target_id": target_id,
-        "region_id": region_id,
-        "turn": number,
+        "request_id": asked.request_id,
+        "project": asked.ask.project.key,
+        "task_id": asked.ask.task_id,
         "created_at": now,
         "width": mask.width,
         "height": mask.height,
         "mask": mask.data,
     }
-    connection.execute(_SERVED, values)
+    connection.execute(_SERVED, {**values, **of_object})

@@ -27,9 +27,6 @@ class LabelStudio(Host):
     def version(self) -> Json:
         return self.get("/api/version")
 
-    def projects(self) -> list[Json]:
-        return list(self.pages("/api/projects/"))
-
     def project(self, project: int) -> Json:
         """One project, with ``label_config`` and ``model_version``."""
         return self.get(f"/api/projects/{project}/")

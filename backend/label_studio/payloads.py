@@ -127,11 +127,6 @@ class PredictRequest:
     context: tuple[Mapping[str, Any], ...] = ()
     probe: bool = False  # a check by connect or doctor: answered, but not remembered or counted
 
-    @property
-    def empty(self) -> bool:
-        """Interactive, but with nothing in it: Label Studio sends this on submit."""
-        return self.interactive and not self.context
-
 
 @dataclass(frozen=True)
 class WebhookRequest:

@@ -60,7 +60,7 @@ def test_pictures_with_either_kind_of_token(
             pictures(server.token, "dead").read(address, project, uploaded)
         assert modern.project(project)["id"] == project
         assert pictures(personal, "alive").read(address, project, uploaded).width == 40
-        assert [one["id"] for one in modern.projects()] == [project]
+        assert [one["id"] for one in modern.pages("/api/projects/")] == [project]
         assert [task["id"] for task in modern.tasks(project, fields="all")] == [uploaded]
         assert modern.annotations(uploaded) == []
         assert modern.webhooks(project) == []

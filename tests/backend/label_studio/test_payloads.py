@@ -40,11 +40,11 @@ def asked(*items, **task):
 
 def test_batch_opening_and_submit_are_distinguished():
     opened = parse_predict(payload("page_predict_batch_on_task_open"))
-    assert (opened.interactive, opened.empty, len(opened.tasks)) == (False, False, 1)
+    assert (opened.interactive, len(opened.tasks)) == (False, 1)
     batch = parse_predict(payload("predict_batch"))
     assert [task.id for task in batch.tasks] == [1, 2, 3, 4]
     submit = parse_predict(payload("page_predict_empty_after_submit_with_annotation"))
-    assert (submit.interactive, submit.empty) == (True, True)
+    assert (submit.interactive, submit.context) == (True, ())
 
 
 @pytest.mark.parametrize("params", [None, {}, {"context": None}, [], "x", 3])
@@ -56,7 +56,7 @@ def test_params_may_be_null_or_nonsense(params):
 @pytest.mark.parametrize("context", [{}, {"result": None}, {"result": []}, '{"result": []}'])
 def test_empty_contexts(context):
     request = parse_predict({**asked(), "params": {"context": context}})
-    assert request.empty
+    assert (request.interactive, request.context) == (True, ())
 
 
 @pytest.mark.parametrize("context", ["text", [], [[1]], 7, {"result": "x"}, {"result": {}}])
