@@ -5,6 +5,7 @@ import hashlib
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -220,26 +221,18 @@ def test_a_cached_key_takes_less_than_a_millisecond(
     assert (time.perf_counter() - start) / 100 < 0.001
 
 
-def test_a_picture_whose_entry_was_deleted_is_fetched_again(
-    pictures: Pictures, label_studio: Site, png: bytes
+@pytest.mark.parametrize("lost", ["entry", "file"])
+def test_a_picture_that_is_no_longer_kept_is_fetched_again(
+    lost: str, pictures: Pictures, label_studio: Site, png: bytes, tmp_path: Path
 ) -> None:
     label_studio.give("/a.png", png)
     pictures.read("/a.png", 1, 1)
-
-    pictures.forget("/a.png", 1, 1)
-
-    assert pictures.key_of("/a.png", 1, 1) is None
-    pictures.read("/a.png", 1, 1)
-    assert len(label_studio.seen) == 2
-
-
-def test_a_picture_whose_file_was_evicted_is_fetched_again(
-    pictures: Pictures, label_studio: Site, png: bytes, tmp_path: Path
-) -> None:
-    label_studio.give("/a.png", png)
-    pictures.read("/a.png", 1, 1)
-    for path in (tmp_path / "data" / "pictures" / "content").glob("*/*"):
-        path.unlink()
+    if lost == "entry":
+        pictures.forget("/a.png", 1, 1)
+        assert pictures.key_of("/a.png", 1, 1) is None
+    else:
+        for path in (tmp_path / "data" / "pictures" / "content").glob("*/*"):
+            path.unlink()
 
     assert pictures.read("/a.png", 1, 1).width == 40
     assert len(label_studio.seen) == 2
@@ -282,16 +275,8 @@ def test_concurrent_reads_share_one_download(
         handler.wfile.write(png)
 
     label_studio.pages["/a.png"] = answer
-    loaded: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: loaded.append(pictures.read("/a.png", 1, 1)))
-        for _ in range(8)
-    ]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(threads.map(lambda _: pictures.read("/a.png", 1, 1), range(8)))
 
     assert len(label_studio.seen) == 1
     assert [picture.width for picture in loaded] == [40] * 8
@@ -337,19 +322,9 @@ def test_concurrent_reads_share_a_failure_but_not_the_next_try(
         handler.send_error(500)
 
     label_studio.pages["/a.png"] = answer
-    failures: list[PictureError] = []
-
-    def ask() -> None:
-        try:
-            pictures.read("/a.png", 1, 1)
-        except PictureError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(5) as threads:
+        asked = [threads.submit(pictures.read, "/a.png", 1, 1) for _ in range(5)]
+    failures = [one.exception() for one in asked]
 
     assert len(label_studio.seen) == 1
     assert len({id(error) for error in failures}) == 5

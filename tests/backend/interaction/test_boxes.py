@@ -62,9 +62,10 @@ def test_a_box_alone_makes_an_object(page, database):
     assert turn.new == ("box",)
 
 
-def test_a_click_in_the_box_refines_its_object(page):
-    first = page.send([rectangle()])
-    second = page.click(30, "Cat", 40)
+@pytest.mark.parametrize("box_first", [True, False])
+def test_a_box_and_a_click_in_it_are_one_object(page, box_first):
+    steps = [lambda: page.send([rectangle()]), lambda: page.click(30, "Cat", 40)]
+    first, second = (step() for step in (steps if box_first else steps[::-1]))
     assert second.target.region_id == first.target.region_id
     assert second.target.box is not None
     assert len(second.target.points) == 1
@@ -76,13 +77,6 @@ def test_a_click_elsewhere_or_of_another_label_is_another_object(page, x, label)
     second = page.click(x, label, 40)
     assert second.target.region_id != first.target.region_id
     assert second.target.box is None
-
-
-def test_a_box_around_the_clicks_joins_them(page):
-    first = page.click(30, "Cat", 40)
-    second = page.send([rectangle()])
-    assert second.target.region_id == first.target.region_id
-    assert len(second.target.clicks) == 2
 
 
 def test_once_accepted_a_box_is_left_alone_by_plain_clicks(page):

@@ -69,16 +69,24 @@ def test_each_object_of_a_plural_or_a_label_is_a_region(
     assert service.predict(body(page, tasks))["results"] == answers
 
 
-def test_a_phrase_that_finds_nothing_sure_draws_nothing(
-    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "phrase"), [("LEAST_CONFIDENCE", "the dog on the bench"), ("_LEAST_CONFIDENCE", "")]
+)
+def test_words_and_labels_that_find_nothing_sure_draw_nothing_and_have_a_score(
+    service: Service,
+    page: Any,
+    tasks: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    phrase: str,
 ) -> None:
-    monkeypatch.setattr(preannotate, "LEAST_CONFIDENCE", 1.1)
-    tasks[0]["data"]["phrase"] = "the dog on the bench"
+    monkeypatch.setattr(preannotate, limit, 1.1)
+    for task in tasks:
+        task["data"]["phrase"] = phrase
 
-    (answer,) = service.predict(body(page, tasks[:1]))["results"]
-
-    assert answer["result"] == []
-    assert 0 < answer["score"] <= 1
+    for answer in service.predict(body(page, tasks))["results"]:
+        assert answer["result"] == []
+        assert 0 < answer["score"] <= 1
 
 
 @pytest.mark.parametrize("most", [20, 1])
@@ -115,16 +123,6 @@ def test_a_label_is_asked_of_the_version_that_serves_it(
     of_base = {("base", "base", "Cat")} if most > 1 else set()
     assert asked == {*of_base, (version, version, "Dog")}
     assert most == 1 or all(len(answer["result"]) == 2 for answer in answers)
-
-
-def test_an_unsure_label_gives_no_mask_but_its_score(
-    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 1.1)
-
-    for answer in service.predict(body(page, tasks))["results"]:
-        assert answer["result"] == []
-        assert 0 <= answer["score"] <= 1
 
 
 def test_no_masks_from_label_names_where_the_setting_says_so(

@@ -172,13 +172,6 @@ def test_an_undone_click_of_another_one_no_longer_counts(page: CatsPage) -> None
     assert rle.decode(page.shown[left]["value"]["rle"], WIDTH, HEIGHT)[12, 7]
 
 
-def test_an_alt_click_inside_one_removes_from_that_one(page: CatsPage) -> None:
-    page.type("cats")
-    right = page.at(75)
-    turn = page.click(75, negative=True)
-    assert turn.target.region_id == right
-
-
 def test_a_click_beside_them_is_an_object_of_its_own(page: CatsPage) -> None:
     page.type("cats")
     turn = page.click(60)
@@ -189,11 +182,13 @@ def test_a_click_beside_them_is_an_object_of_its_own(page: CatsPage) -> None:
     assert len(page.shown) == 4
 
 
-def test_adding_to_the_last_object_reaches_the_nearest_one(page: CatsPage) -> None:
+@pytest.mark.parametrize(("x", "how"), [(75, {"negative": True}), (84, {"label": "+ last object"})])
+def test_removing_inside_one_and_adding_near_one_are_about_that_one(
+    page: CatsPage, x: float, how: dict[str, Any]
+) -> None:
     page.type("cats")
     right = page.at(75)
-    turn = page.click(84, "+ last object")
-    assert turn.target.region_id == right
+    assert page.click(x, **how).target.region_id == right
 
 
 def test_removing_beside_all_of_them_needs_an_object(page: CatsPage) -> None:
@@ -299,18 +294,14 @@ def test_editing_the_phrase_to_one_object_drops_the_others(page: CatsPage) -> No
     assert set(states.values()) == {"gone"}
 
 
-def test_a_labels_name_says_what_a_clicked_object_is(page: CatsPage) -> None:
+@pytest.mark.parametrize(("words", "every"), [("Cat", False), ("cats", True)])
+def test_a_labels_name_says_what_a_clicked_object_is_and_a_plural_leaves_it_alone(
+    page: CatsPage, words: str, every: bool
+) -> None:
     clicked = page.click(60)
-    turn = page.type("Cat")
-    assert not turn.target.every
-    assert turn.target.region_id == clicked.target.region_id
-
-
-def test_a_plural_leaves_the_clicked_object_alone(page: CatsPage) -> None:
-    clicked = page.click(60)
-    turn = page.type("cats")
-    assert turn.target.every
-    assert turn.target.region_id != clicked.target.region_id
+    turn = page.type(words)
+    assert turn.target.every is every
+    assert (turn.target.region_id != clicked.target.region_id) is every
 
 
 def test_a_removed_phrase_is_one_event_for_all_its_objects(accepting_page: CatsPage) -> None:

@@ -92,12 +92,16 @@ def refine(page: Page, x: int) -> Turn:
     return turn
 
 
+@pytest.mark.parametrize("words", ["", "the red cat"])
 def test_a_refinement_that_was_not_accepted_is_listed_and_put_back(
-    open_page: OpenPage, database: Database
+    open_page: OpenPage, database: Database, words: str
 ) -> None:
-    # given an accepted mask, and a refinement of it that was submitted without being accepted
+    # given an accepted mask, and a click or words that refine it
     page, studio = open_page(), Studio()
-    turn = refine(page, 70)
+    accept_a_cat(page)
+    turn = page.type(words) if words else page.click(70, "+ last object")
+    # when the page is submitted without the answer being accepted
+    page.work()
     page.submit()
     # then it is listed, and what is put back is the refined mask
     (one,) = listed(page, database)
@@ -201,23 +205,6 @@ def test_words_that_nothing_came_after_count_beside_other_masks(
     (one,) = listed(page, database)
     assert one.labels == ("Dog",)
     assert back(page, database, studio) == 1
-
-
-def test_a_refinement_by_words_is_listed_and_put_back(
-    open_page: OpenPage, database: Database
-) -> None:
-    # given an accepted mask, and words that refine it, whose answer is not accepted
-    page, studio = open_page(), Studio()
-    accept_a_cat(page)
-    turn = page.type("the red cat")
-    # when the page is submitted
-    page.work()
-    page.submit()
-    # then it is listed, and what is put back is the refined mask
-    assert len(listed(page, database)) == 1
-    assert back(page, database, studio) == 1
-    (region,) = parse_result(studio.predictions[0][1]["result"])
-    assert np.array_equal(region.mask(), drawn(turn))
 
 
 @pytest.mark.parametrize("way", ["accepted", "auto-accepted", "went on", "older than a click"])

@@ -18,7 +18,10 @@ from backend.settings import Settings
 
 
 def test_nothing_is_kept_before_connect_ran(tmp_path: Path) -> None:
-    assert load_credentials(Settings(data=tmp_path / "not-yet")) == {}
+    settings = Settings(data=tmp_path / "not-yet")
+
+    assert load_credentials(settings) == {}
+    assert webhook_secret(settings) == "", "none is asked for"
 
 
 def test_projects_are_kept_side_by_side_and_replaced_by_their_own(tmp_path: Path) -> None:
@@ -51,10 +54,6 @@ def test_credentials_of_one_project_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_token_does_not_show_where_the_access_is_printed() -> None:
     assert "secret" not in repr(Credentials("http://one:8080", "secret", "http://me:9090"))
-
-
-def test_a_fresh_data_folder_asks_for_no_secret(tmp_path: Path) -> None:
-    assert webhook_secret(Settings(data=tmp_path / "not-yet")) == ""
 
 
 def test_a_made_secret_is_kept_and_seen_by_the_owner_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Label Studio's tokens: how each kind is sent, where to, and what a refusal says."""
 
 import logging
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,12 +105,9 @@ def test_a_host_that_refuses_every_access_token_is_not_asked_for_ever(host: Host
 def test_threads_share_one_exchange(host: Host) -> None:
     host.give("/api/projects/3/", {"id": 3})
     client = LabelStudio(host.url, PERSONAL)
-    threads = [threading.Thread(target=client.project, args=(3,)) for _ in range(8)]
 
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(client.project, [3] * 8))
 
     assert host.refreshed == 1
 
