@@ -3,13 +3,14 @@
 import io
 import struct
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from backend.errors import PictureFormatError
@@ -19,7 +20,7 @@ from tests.backend.images.conftest import chunk, file_of, png_of_zeros
 MEGAPIXEL = 1_000_000
 
 
-def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def decode(content: bytes, max_pixels: int = MEGAPIXEL) -> NDArray[np.uint8]:
     return Decoder(max_pixels)(content)
 
 
@@ -30,6 +31,10 @@ def quarters(width: int = 40, height: int = 24) -> NDArray[np.uint8]:
     array[: height // 2, width // 2 :] = (20, 200, 20)
     array[height // 2 :, : width // 2] = (20, 20, 210)
     return array
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
 
 
 def assert_alike(one: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: int = 0) -> None:
@@ -53,7 +58,6 @@ def assert_alike(one: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: in
         ("BMP", {}, 0),
         ("TIFF", {}, 0),
         ("TIFF", {"compression": "tiff_lzw"}, 0),
-        ("TIFF", {"compression": "tiff_deflate"}, 0),
         ("PPM", {}, 0),
         ("ICO", {"sizes": [(40, 24)]}, 0),
         ("JPEG2000", {"irreversible": False}, 0),
@@ -64,7 +68,7 @@ def test_colour_pictures_of_every_format(
 ) -> None:
     content = file_of(Image.fromarray(quarters()), file_format, **options)
 
-    array = decode(content, MEGAPIXEL)
+    array = decode(content)
 
     assert_alike(array, quarters(), tolerance)
     assert not array.flags.writeable
@@ -74,32 +78,24 @@ def test_colour_pictures_of_every_format(
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "AVIF"])
 def test_exif_orientation_is_applied(file_format: str, orientation: int) -> None:
     # given a file that lies as a camera held that way stores the upright picture
-    as_stored = {
-        1: lambda a: a,
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: np.transpose(a, (1, 0, 2)),
-        6: np.rot90,
-        7: lambda a: np.rot90(np.transpose(a, (1, 0, 2)), 2),
-        8: lambda a: np.rot90(a, -1),
-    }[orientation]
     upright = quarters(64, 32)
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"quality": 95} if file_format in ("JPEG", "AVIF") else {}
-    stored = Image.fromarray(np.ascontiguousarray(as_stored(upright)))
+    camera = Image.fromarray(upright)
+    camera.getexif()[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = ImageOps.exif_transpose(camera)
     content = file_of(stored, file_format, exif=exif, **options)
 
-    assert_alike(decode(content, MEGAPIXEL), upright, 4 if options else 0)
+    assert_alike(decode(content), upright, 4 if options else 0)
 
 
-def test_exif_orientation_is_ignored_in_webp() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    content = file_of(Image.fromarray(quarters()), "WEBP", exif=exif)
-
-    assert decode(content, MEGAPIXEL).shape == (24, 40, 3)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    ("file_format", "exif"), [("WEBP", TURNED), ("JPEG", b"Exif\0\0MM\0*\xff\xff\xff\xff\x01")]
+)
+def test_exif_that_is_damaged_or_in_a_webp_is_ignored(file_format: str, exif: object) -> None:
+    assert decode(file_of(Image.fromarray(quarters()), file_format, exif=exif)).shape == (24, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -118,27 +114,16 @@ def test_odd_exif_is_read_as_browsers_read_it(
     plain = file_of(Image.fromarray(quarters()), "JPEG")
     content = plain[:2] + struct.pack(">HH", 0xFFE1, len(block) + 2) + block + plain[2:]
 
-    assert (decode(content, MEGAPIXEL).shape == (40, 24, 3)) == turned
+    assert (decode(content).shape == (40, 24, 3)) == turned
 
 
 def test_exif_behind_the_pixels_of_a_png_is_ignored() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    content = file_of(Image.fromarray(quarters()), "PNG", exif=exif)
+    content = file_of(Image.fromarray(quarters()), "PNG", exif=TURNED)
     at = content.index(b"eXIf") - 4
     chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4])]
     plain = content.replace(chunk, b"")
 
-    assert decode(plain[:-12] + chunk + plain[-12:], MEGAPIXEL).shape == (24, 40, 3)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damaged_exif_is_ignored() -> None:
-    content = file_of(
-        Image.fromarray(quarters()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\x01"
-    )
-
-    assert decode(content, MEGAPIXEL).shape == (24, 40, 3)
+    assert decode(plain[:-12] + chunk + plain[-12:]).shape == (24, 40, 3)
 
 
 GREY = Image.fromarray(np.tile(np.arange(0, 240, 6, dtype=np.uint8), (24, 1)))
@@ -155,7 +140,7 @@ PALETTE = Image.fromarray(quarters()).quantize(16)
     ],
 )
 def test_grey_black_and_white_and_palette_pictures(image: Image.Image, file_format: str) -> None:
-    array = decode(file_of(image, file_format), MEGAPIXEL)
+    array = decode(file_of(image, file_format))
 
     assert_alike(array, np.asarray(image.convert("RGB")), 3 if file_format == "JPEG" else 0)
 
@@ -166,7 +151,7 @@ def test_transparent_pixels_are_white(file_format: str) -> None:
     rgba = np.dstack((quarters(), alpha))
     options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
 
-    array = decode(file_of(Image.fromarray(rgba), file_format, **options), MEGAPIXEL)
+    array = decode(file_of(Image.fromarray(rgba), file_format, **options))
 
     part = alpha[:, :, None] / 255
     assert_alike(array, np.rint(quarters() * part + 255 * (1 - part)).astype(np.uint8), 1)
@@ -189,7 +174,7 @@ def test_other_kinds_of_transparency(kind: str) -> None:
         grey = image.convert("L")
         content = file_of(grey, "PNG", transparency=grey.getpixel((0, 0)))
 
-    array = decode(content, MEGAPIXEL)
+    array = decode(content)
 
     assert array[3, 3].tolist() == [255, 255, 255]
     assert array[3, 37].tolist() != [255, 255, 255]
@@ -198,7 +183,7 @@ def test_other_kinds_of_transparency(kind: str) -> None:
 def test_sixteen_bits_in_png_are_scaled_not_clipped() -> None:
     deep = (np.arange(24 * 40).reshape(24, 40) * 68).astype(np.uint16)
 
-    array = decode(file_of(Image.fromarray(deep), "PNG"), MEGAPIXEL)
+    array = decode(file_of(Image.fromarray(deep), "PNG"))
 
     assert_alike(array, np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
     assert array.max() == 254
@@ -208,7 +193,7 @@ def test_sixteen_bit_colour() -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, quarters().astype(np.uint16) * 257, photometric="rgb")
 
-    assert_alike(decode(file.getvalue(), MEGAPIXEL), quarters())
+    assert_alike(decode(file.getvalue()), quarters())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +205,7 @@ def test_deep_tiffs_are_stretched(low: float, high: float, dtype: str) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, values, byteorder=dtype[0])
 
-    array = decode(file.getvalue(), MEGAPIXEL)
+    array = decode(file.getvalue())
 
     expected = np.rint(np.linspace(0, 255, 24 * 40)).reshape(24, 40).astype(np.uint8)
     assert np.abs(array[:, :, 0].astype(int) - expected).max() <= 1
@@ -231,7 +216,7 @@ def test_floats_that_are_not_finite_or_all_equal() -> None:
         file = io.BytesIO()
         tifffile.imwrite(file, values.astype(np.float32))
 
-        assert (decode(file.getvalue(), MEGAPIXEL) == 0).all()
+        assert (decode(file.getvalue()) == 0).all()
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
@@ -242,7 +227,7 @@ def test_cmyk_pictures(file_format: str) -> None:
     content = file_of(image, file_format, **options)
     assert (b"Adobe" in content) == (file_format == "JPEG")
 
-    assert_alike(decode(content, MEGAPIXEL), quarters(), 6 if options else 0)
+    assert_alike(decode(content), quarters(), 6 if options else 0)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
@@ -253,7 +238,7 @@ def test_the_first_frame_of_an_animation(file_format: str) -> None:
     with Image.open(io.BytesIO(content)) as image:
         assert getattr(image, "n_frames", 1) == 2
 
-    assert_alike(decode(content, MEGAPIXEL), quarters(), 12 if file_format == "AVIF" else 0)
+    assert_alike(decode(content), quarters(), 12 if file_format == "AVIF" else 0)
 
 
 def test_a_still_that_is_no_frame_of_its_animation_is_not_shown() -> None:
@@ -263,7 +248,7 @@ def test_a_still_that_is_no_frame_of_its_animation_is_not_shown() -> None:
     options: dict[str, Any] = {"append_images": [frame, still], "blend": 1, "default_image": True}
     content = file_of(still, "PNG", save_all=True, **options)
 
-    assert_alike(decode(content, MEGAPIXEL), decode(file_of(frame, "PNG"), MEGAPIXEL))
+    assert_alike(decode(content), decode(file_of(frame, "PNG")))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
@@ -272,14 +257,14 @@ def test_a_file_that_ends_early_is_shown_as_far_as_it_goes(file_format: str) -> 
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
     content = file_of(Image.fromarray(noise), file_format)
     # when it is decoded
-    array = decode(content[: len(content) // 2], MEGAPIXEL)
+    array = decode(content[: len(content) // 2])
     # then the picture has its size, and what is missing is grey
     assert array.shape == (60, 90, 3)
     assert not (array[0] == 128).all()
     assert (array[-1] == 128).all()
     # and two missing bytes cost hardly anything
-    whole = decode(content, MEGAPIXEL)
-    assert (decode(content[:-2], MEGAPIXEL)[:40] == whole[:40]).all()
+    whole = decode(content)
+    assert (decode(content[:-2])[:40] == whole[:40]).all()
 
 
 def test_a_webp_with_damaged_code_is_shown_as_far_as_it_goes() -> None:
@@ -291,7 +276,7 @@ def test_a_webp_with_damaged_code_is_shown_as_far_as_it_goes() -> None:
     with pytest.raises(OSError, match="frame"), Image.open(io.BytesIO(damaged)) as image:
         image.load()
     # when it is decoded
-    array, whole = decode(bytes(damaged), MEGAPIXEL), decode(content, MEGAPIXEL)
+    array, whole = decode(bytes(damaged)), decode(content)
     # then what is above the damage is as it was
     assert array.shape == (120, 160, 3)
     assert (array[:8] == whole[:8]).all()
@@ -303,7 +288,7 @@ def test_around_a_frame_that_is_smaller_than_its_gif_is_the_pages_white() -> Non
     frame = content.index(b"\x2c\0\0\0\0")
     content[frame + 1 : frame + 5] = struct.pack("<HH", 10, 20)
 
-    array = decode(bytes(content), MEGAPIXEL)
+    array = decode(bytes(content))
 
     assert_alike(array[20:44, 10:50], quarters())
     assert (array[:20] == 255).all()
@@ -315,7 +300,7 @@ def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> Non
     second_scan = content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)
 
     for end in range(second_scan - 40, len(content)):
-        array = decode(content[:end], MEGAPIXEL)
+        array = decode(content[:end])
         assert np.abs(array[::8, ::8].astype(int) - quarters(64, 48)[::8, ::8]).mean() < 60, end
 
 
@@ -325,7 +310,7 @@ def test_a_progressive_jpeg_is_shown_as_far_as_it_goes_wherever_it_ends() -> Non
 def test_broken_blocks_before_the_pixels_of_a_jpeg_are_skipped(broken: bytes) -> None:
     content = file_of(Image.fromarray(quarters()), "JPEG", quality=95)
 
-    assert_alike(decode(content[:2] + b"\xff" + broken + content[2:], MEGAPIXEL), quarters(), 4)
+    assert_alike(decode(content[:2] + b"\xff" + broken + content[2:]), quarters(), 4)
 
 
 @pytest.mark.parametrize("broken", [b"iCCP", b"iCCPa", b"iCCPa\0\5xx", b"zTXta\0\7zz"])
@@ -334,7 +319,7 @@ def test_broken_blocks_beside_the_pixels_of_a_png_are_skipped(broken: bytes, at:
     content = file_of(Image.fromarray(quarters()), "PNG")
     block = chunk(broken[:4], broken[4:])
 
-    assert_alike(decode(content[:at] + block + content[at:], MEGAPIXEL), quarters(), 0)
+    assert_alike(decode(content[:at] + block + content[at:]), quarters(), 0)
 
 
 @pytest.mark.parametrize("chunk", ["tEXt", "zTXt"])
@@ -342,7 +327,7 @@ def test_a_huge_text_beside_the_picture_is_skipped(chunk: str) -> None:
     about = PngInfo()
     about.add_text("Comment", "x" * 3_000_000, zip=chunk == "zTXt")
     content = file_of(Image.fromarray(quarters()), "PNG", pnginfo=about)
-    assert_alike(decode(content, MEGAPIXEL), quarters(), 0)
+    assert_alike(decode(content), quarters(), 0)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -352,7 +337,7 @@ def test_a_file_without_a_header_is_refused(file_format: str) -> None:
     content = file_of(Image.fromarray(noise), file_format)
     for length in (30, 3):
         with pytest.raises(PictureFormatError):
-            decode(content[:length], MEGAPIXEL)
+            decode(content[:length])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
@@ -365,32 +350,30 @@ def test_damaged_files_are_refused_or_read_but_raise_nothing_else() -> None:
         for _ in range(40):
             damaged = content.copy()
             damaged[rng.integers(0, min(200, damaged.size), 3)] = rng.integers(0, 255, 3)
-            try:
-                array = decode_here(damaged.tobytes(), 10_000)
-            except PictureFormatError:
-                continue
-            assert array.ndim == 3
-            assert array.shape[0] * array.shape[1] <= 10_000
+            with suppress(PictureFormatError):
+                height, width, _ = decode_here(damaged.tobytes(), 10_000).shape
+                assert height * width <= 10_000
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"\0", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"],
+    ("content", "said"),
+    [
+        *(
+            (content, "damaged, or its format is not supported")
+            for content in (b"", b"\0", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>")
+        ),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b'\n {"detail": "no"}', "web page"),
+    ],
 )
-def test_a_file_that_is_not_a_picture_is_refused(content: bytes) -> None:
-    with pytest.raises(PictureFormatError, match="damaged, or its format is not supported"):
-        decode(content, MEGAPIXEL)
-
-
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b'\n {"detail": "no"}'])
-def test_a_web_page_instead_of_a_picture_is_reported(content: bytes) -> None:
-    with pytest.raises(PictureFormatError, match="web page"):
-        decode(content, MEGAPIXEL)
+def test_a_file_that_is_not_a_picture_is_refused(content: bytes, said: str) -> None:
+    with pytest.raises(PictureFormatError, match=said):
+        decode(content)
 
 
 def test_a_side_that_no_browser_shows_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(PictureFormatError, match="more than 100,000 pixels"):
-        decode(png_of_zeros(900_000, 1), MEGAPIXEL)
+        decode(png_of_zeros(900_000, 1))
 
 
 @pytest.mark.timed
@@ -400,7 +383,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height
     start = time.perf_counter()
 
     with pytest.raises(PictureFormatError, match="larger than the 1 megapixels"):
-        decode(content, MEGAPIXEL)
+        decode(content)
 
     assert time.perf_counter() - start < 0.5
 
