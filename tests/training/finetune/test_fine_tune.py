@@ -2,6 +2,11 @@
 
 import dataclasses
 import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -316,3 +321,39 @@ def test_more_labels_make_more_steps_within_bounds() -> None:
     assert steps_for(1, 500) < steps_for(50, 500) < steps_for(1000, 500) == 500
     assert most["quick"] < most["thorough"]
     assert all(recipe.minutes < 30 for recipe in BUDGETS.values())
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_ends_as_if_it_had_not_been(
+    unlearned: Path, shard: Path, team: Dataset, tmp_path: Path
+) -> None:
+    # given
+    recipe = dataclasses.replace(CAREFUL, steps=8)
+    whole = fine_tune(unlearned, team, None, out=tmp_path / "whole", recipe=recipe)
+    # when a process is killed without warning in its sixth step
+    code = (
+        "import sys, json, dataclasses; from pathlib import Path\n"
+        "from training.data import PackDataset, Without\n"
+        "from training.finetune.fine_tune import fine_tune\n"
+        "from training.finetune.recipe import FineTuneRecipe\n"
+        "recipe = FineTuneRecipe(**json.loads(sys.argv[4]))\n"
+        "fine_tune(Path(sys.argv[1]), Without(PackDataset([sys.argv[2]]), [4, 5]), None,\n"
+        "          out=Path(sys.argv[3]), recipe=recipe,\n"
+        "          tick=lambda done, _: print(done, flush=True))\n"
+    )
+    killed = tmp_path / "killed"
+    values = json.dumps(dataclasses.asdict(recipe))
+    command = [sys.executable, "-c", code, str(unlearned), str(shard), str(killed), values]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if float(line) > 0.7:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert not (killed / "checkpoint").exists()
+    # then the same call goes on with it
+    made, ticks = learned(unlearned, team, None, out=killed, recipe=recipe)
+    assert 0 < len(ticks) < 8
+    assert same(made, whole)
