@@ -51,29 +51,41 @@ _AFTER = frozenset(_PLACES.split())
 # Characters. Longer names are none that a phrase contains, and longer phrases name things early.
 _LONGEST_NAME, _LONGEST_PHRASE = 200, 1_000
 
+# What labels are called, each time: the label's place, whether the words are its own, how many.
+_Names = Mapping[str, Sequence[tuple[int, bool, int]]]
+
 
 def labels_named(
     phrase: str, labels: Sequence[tuple[BrushControl, Label]]
 ) -> tuple[tuple[BrushControl, Label], ...]:
     """The labels that a phrase names, the likeliest first: what stands before "on", "with" …,
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
+    return tuple(labels[place] for place in _places_named(phrase, _names_of(labels)))
+
+
+def _names_of(labels: Sequence[tuple[BrushControl, Label]]) -> _Names:
+    others = _other_words({"".join(_split(label.text)) for _, label in labels})
+    names: dict[str, list[tuple[int, bool, int]]] = {}
+    for place, (_, label) in enumerate(labels):
+        for exact, name in _names(label, others):
+            names.setdefault("".join(name), []).append((place, exact, len(name)))
+    return names
+
+
+def _places_named(phrase: str, names: _Names) -> list[int]:
+    """As ``labels_named``, the labels' places."""
     words = _parts(_CAMEL.sub(" ", normal_form(phrase[:_LONGEST_PHRASE])))
     possessive = [word.endswith("'s") for word in words]
     forms = [singular_forms(word.removesuffix("'s")) for word in words]
     said = [one for one, *_ in forms]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    others = _other_words({"".join(_split(label.text)) for _, label in labels})
-    names: dict[str, list[tuple[int, bool, int]]] = {}  # label, whether its own, number of words
-    for order, (_, label) in enumerate(labels):
-        for exact, name in _names(label, others):
-            names.setdefault("".join(name), []).append((order, exact, len(name)))
     best: dict[int, tuple[bool, bool, int, bool, int]] = {}
     for at, last, wanted, ending, likely in _said(forms, names):
         owner = possessive[last] or ending.endswith("의")
-        for order, exact, length in names[wanted]:
+        for place, exact, length in names[wanted]:
             rank = (at >= turn, owner, -length, not (exact and likely), at)
-            best[order] = min(best.get(order, rank), rank)
-    return tuple(labels[order] for order in sorted(best, key=lambda order: (best[order], order)))
+            best[place] = min(best.get(place, rank), rank)
+    return sorted(best, key=lambda place: (best[place], place))
 
 
 def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
@@ -100,10 +112,12 @@ def kinds_named(
     parts = _JOINED.split(phrase[:_LONGEST_PHRASE])
     if len(parts) < 2:
         return {}
-    named = [labels_named(part, labels)[:1] for part in parts]
-    kinds = {part: first for part, several in zip(parts, named, strict=True) for first in several}
-    several = len(set(kinds.values())) == len(parts)
-    return kinds if several and labels_named(phrase, labels)[0] in kinds.values() else {}
+    names = _names_of(labels)
+    first = {part: places[0] for part in parts if (places := _places_named(part, names))}
+    several = len(set(first.values())) == len(parts)
+    if not several or _places_named(phrase, names)[0] not in first.values():
+        return {}
+    return {part: labels[place] for part, place in first.items()}
 
 
 def _said(
