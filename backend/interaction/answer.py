@@ -9,12 +9,13 @@ only place for what was understood, or what went wrong and what to do. It is 64 
 sentence is cut to fit: the advice goes first.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from backend.interaction.label_words import kinds_named
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import new_region_id
 from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
@@ -23,7 +24,7 @@ from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result, sa
 from backend.label_studio.rle import PackedMask
 from model.errors import PhraseClickError
 from model.instances import LIMITS, Instance
-from model.predictor import Instances, Prediction
+from model.predictor import Embedding, Instances, Prediction, Predictor
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.
 LEAST_CONFIDENCE = LIMITS.confidence
@@ -96,6 +97,24 @@ def draw_several(
     confidences = tuple(instance.confidence for instance, _ in objects)
     labels = dict.fromkeys(label.text for _, (_, label) in objects if label)
     return Drawn(items, own, confidences, tuple(others), tuple(labels))
+
+
+def objects_named(
+    predictor: Predictor,
+    embedding: Embedding,
+    phrase: str,
+    labels: Sequence[tuple[BrushControl, Label]],
+    other: tuple[BrushControl, Label | None],
+) -> tuple[list[Labelled], float]:
+    """Every object that a phrase means, each with its control and label, the surest first; and how
+    sure the words are.
+
+    other: the control and label of a phrase that does not name several labels.
+    """
+    kinds: Mapping[str, tuple[BrushControl, Label | None]]
+    kinds = kinds_named(phrase, labels) or {phrase: other}
+    named, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
+    return [(one, kinds[name]) for name, one in named], max(sure)
 
 
 def unlabeled(

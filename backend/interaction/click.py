@@ -22,18 +22,18 @@ from backend.interaction.answer import (
     draw_several,
     failed,
     noted,
+    objects_named,
     said_of_several,
     status_item,
     understood,
     unlabeled,
 )
-from backend.interaction.label_words import kinds_named
 from backend.interaction.objects import Click, Outcome
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import status_control
-from backend.label_studio.controls import BrushControl, Label, LabelConfig
+from backend.label_studio.controls import LabelConfig
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics, Steps
@@ -207,15 +207,17 @@ class _Interactive:
     ) -> tuple[Drawn, float, str]:
         """The same for each object that the phrase means."""
         with self._steps.timed("predict"):
-            kinds: dict[str, tuple[BrushControl, Label | None]] = {
-                **kinds_named(target.phrase, target.image.labels)
-            } or {target.phrase: (target.brush, target.label)}
-            named, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
+            found, sure = objects_named(
+                predictor,
+                embedding,
+                target.phrase,
+                target.image.labels,
+                (target.brush, target.label),
+            )
             tokens = predictor.tokenizer.read(target.phrase)
-            instances = Instances(tuple(one for _, one in named), tokens, max(sure))
+            instances = Instances(tuple(one for one, _ in found), tokens, sure)
         with self._steps.timed("brush"):
             asked = self._ask
-            found = [(one, kinds[name]) for name, one in named]
             objects = unlabeled(found, asked.saved, target.image, asked.phrase_ids)
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance

@@ -31,8 +31,8 @@ from backend.errors import (
     TooManyError,
 )
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction.answer import LEAST_CONFIDENCE
-from backend.interaction.label_words import asks_for_all, kinds_named, labels_named
+from backend.interaction.answer import LEAST_CONFIDENCE, objects_named
+from backend.interaction.label_words import asks_for_all, labels_named
 from backend.label_studio.controls import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.regions import drawn_mask
@@ -202,12 +202,11 @@ class Preannotation:
         predictor = self.for_label(named[0][1].value) if named else self.predictor
         embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            kinds: dict[str, tuple[BrushControl, Label | None]] = {
-                **kinds_named(phrase, image.labels)
-            } or {phrase: (control, label)}
-            found, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
-            objects = ((one.mask(), one.confidence, *kinds[name]) for name, one in found)
-            least = min((one.confidence for _, one in found), default=max(sure))
+            found, sure = objects_named(
+                predictor, embedding, phrase, image.labels, (control, label)
+            )
+            objects = ((one.mask(), one.confidence, *named) for one, named in found)
+            least = min((one.confidence for one, _ in found), default=sure)
             return self._regions(task, image, objects), least
         prediction = predictor.predict(embedding, [], phrase)
         confidence = prediction.confidence
