@@ -1,4 +1,34 @@
-"""All errors of the backend, each with a sentence that an annotator or admin can act on."""
+"""All errors of the backend, each with a sentence that an annotator or admin can act on.
+
+PhraseClickError (model/errors.py)
+└── BackendError
+    ├── LabelConfigError        the labeling config cannot work with this backend
+    ├── RequestError            a request's body is not what Label Studio sends
+    │   ├── NotJsonError            it is not JSON
+    │   └── TooManyError            the same request came too often
+    ├── PictureError            a task's picture is not available
+    │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
+    │   ├── PictureFetchError       its host did not return it
+    │   │   └── PictureAwayError        … because the host is down
+    │   └── PictureFormatError      the file is not a picture that can be read, or is too large
+    ├── LabelStudioError        Label Studio's API refused a call or could not be reached
+    │   ├── TokenError              its token is missing, expired or of the wrong kind
+    │   └── CredentialsError        a file of secrets in the data folder cannot be read
+    ├── DatabaseError           the backend's own database is missing, locked or too old
+    ├── VersionError            a model version is unknown, gone, or may not serve
+    ├── StorageError            the store of model versions is unreachable, full or damaged
+    ├── JobError                a job is unknown, has ended, or cannot be requested
+    │   └── CancelledError          a job must stop, because it was cancelled
+    │       ├── LostLeaseError          … because another worker has taken it over
+    │       ├── GiveWayError            … paused: it continues later, from the queue
+    │       └── OverdueError            … because it took longer than any job may
+    ├── ReportError             a project, report or sample that does not exist
+    │   └── FilterError             a filter of a report that cannot be read
+    ├── ForgeryError            a change that did not come from a page of the dashboard
+    ├── AddressError            the address to serve on is taken, or open without a password
+    ├── BenchError              the benchmark's server did not start or answered wrongly
+    └── DemoError               make demo lacks a program, or a server of it did not start
+"""
 
 from datetime import timedelta
 
