@@ -56,8 +56,8 @@ __all__ = [
     "Predictor",
 ]
 
-# A phrase's own score says more about its mask than that of the clicks that it led to, which are
-# sure of the object whatever it is (training/RUNS.md).
+# A phrase's own score says more about its mask than that of the clicks that it led to: clicks are
+# confident on the wrong object, too (training/RUNS.md).
 PHRASE_WEIGHT = 2 / 3
 # Room for about fifty pictures with a crop each.
 CACHE_BYTES = 320 * 2**20
