@@ -35,6 +35,8 @@ HEADER_S = 10.0
 UNREAD_S = 30.0
 # Twenty annotators have some twenty requests at a time, a dashboard a few more.
 MAX_CONNECTIONS = 256
+# Before what is no request is refused, so that a client that repeats it at once takes no time.
+REFUSED_S = 1.0
 # A request that was sent at once may wait as long until a busy server reads it.
 YOUNG_S = 1.0
 _MAX_BUSY = 2_000
@@ -73,6 +75,7 @@ class GuardedProtocol(H11Protocol):
     _opened_at = 0.0
     _header_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
+    _refusal: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the time limit; where there are too many, end those that ask nothing longest."""
@@ -93,7 +96,7 @@ class GuardedProtocol(H11Protocol):
         try:
             # In parts, since only a header that is not complete is limited in size.
             for start in range(0, len(data), _PART):
-                if not self.transport.is_closing():
+                if not self.transport.is_closing() and self._refusal is None:
                     super().data_received(data[start : start + _PART])
         except _TinyChunksError:
             self.transport.abort()
@@ -101,6 +104,11 @@ class GuardedProtocol(H11Protocol):
             self._end_timer()
         elif self._header_timer is None:
             self._await_header()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, but not at once."""
+        self.transport.pause_reading()
+        self._refusal = self.loop.call_later(REFUSED_S, self._refuse, msg)
 
     def pause_writing(self) -> None:
         """The client does not read its answer; it must go on in time."""
@@ -140,6 +148,13 @@ class GuardedProtocol(H11Protocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+    def _refuse(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            try:
+                super().send_400_response(msg)
+            except h11.LocalProtocolError:  # an answer to an earlier request has been begun
+                self.transport.abort()
 
     def _too_late(self) -> None:
         self._header_timer = None

@@ -148,6 +148,21 @@ def test_a_long_header_is_refused_also_where_it_arrives_at_once(port: int) -> No
         assert b" 400 " in connection.recv(100)
 
 
+def test_what_is_no_request_is_refused_after_a_moment(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a client that repeats as soon as it is answered
+    monkeypatch.setattr(server, "REFUSED_S", 0.5)
+    started = time.monotonic()
+    with opened(port, b"GET /" + b"t" * 60_000 + b" HTTP/1.1\r\n\r\n") as connection:
+        # then it waits, and others do not
+        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "UP"
+        assert time.monotonic() < started + 0.4
+        with suppress(ConnectionError):
+            assert b" 400 " in connection.recv(100)
+        assert time.monotonic() > started + 0.4
+
+
 def test_answers_that_nobody_reads_do_not_keep_others_out(port: int) -> None:
     # given more than the limit, all of them busy with an answer
     held = [opened(port, LARGE) for _ in range(60)]
