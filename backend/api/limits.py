@@ -31,8 +31,9 @@ _OTHER_BYTES = MIB
 # Clicks with a few masks are smaller than this and never wait.
 _SMALL = 2 * MIB
 # Reading a MiB takes some 5 ms of the thread that answers everyone. Label Studio waits one second
-# for a webhook, of which the largest have some 20 MiB.
-_BYTES_A_SECOND = 32 * MIB
+# for a webhook, of which the largest have some 20 MiB: two of these never wait.
+_BYTES_A_SECOND = 8 * MIB
+_AT_FULL_SPEED = 40 * MIB
 _WAIT_S = 20.0
 # A body must go on arriving, and must have arrived as a whole.
 _SILENCE_S = 10.0
@@ -132,10 +133,11 @@ class BodyBudget:
             self._free -= more
 
     async def slow_down(self, size: int) -> None:
-        """Wait so that all large bodies together are read at a bounded rate."""
+        """Wait so that all large bodies together are read at a bounded rate, after the first."""
         now = asyncio.get_running_loop().time()
-        self._read_until = max(self._read_until, now) + size / _BYTES_A_SECOND
-        await asyncio.sleep(self._read_until - now)
+        earliest = now - _AT_FULL_SPEED / _BYTES_A_SECOND
+        self._read_until = max(self._read_until, earliest) + size / _BYTES_A_SECOND
+        await asyncio.sleep(max(0.0, self._read_until - now))
 
     async def release(self, body: object) -> None:
         """Give back what a body holds, if anything."""
