@@ -36,15 +36,22 @@ from model.colours import BAND_PIXELS, as_rgb
 from model.orientation import transpose_of
 
 _BUSY = "Too many large pictures are read at the same time. Try again in a minute."
+# Of some forty threads that answer requests.
+_MOST_WAITING = 16
 
 
 class MemoryBudget:
-    """A number of bytes. Thread-safe."""
+    """A number of bytes. Thread-safe.
+
+    An eighth of it is only for ordinary pictures, so that these never wait for large ones; and of
+    large ones only some may wait, so that threads are left for clicks.
+    """
 
     def __init__(self, total: int, wait_s: float = 30.0) -> None:
         self.total = total
         self._free = total
         self._wait_s = wait_s
+        self._waiting = 0  # for large pictures
         # Reentrant: an array may be collected while this thread holds the lock.
         self._changed = threading.Condition(threading.RLock())
 
@@ -56,11 +63,20 @@ class MemoryBudget:
     def take(self, size: int) -> Iterator[None]:
         """Hold ``size`` bytes within the block; more than all count as all.
 
-        Raises PictureAwayError if they do not become free in time.
+        Raises PictureAwayError if they do not become free in time, or too many wait.
         """
-        size = min(size, self.total)
+        large = size > self.total // 16
+        reserve = self.total // 8 if large else 0
+        size = min(size, self.total - reserve)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= size, self._wait_s):
+            if large and self._waiting >= _MOST_WAITING:
+                raise PictureAwayError(_BUSY)
+            self._waiting += large
+            try:
+                free = self._changed.wait_for(lambda: self._free >= size + reserve, self._wait_s)
+            finally:
+                self._waiting -= large
+            if not free:
                 raise PictureAwayError(_BUSY)
             self._free -= size
         try:

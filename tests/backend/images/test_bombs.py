@@ -5,8 +5,9 @@ import resource
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -224,19 +225,43 @@ def test_the_bytes_of_an_unused_picture_are_freed() -> None:
     assert budget.free == budget.total
 
 
-def test_a_budget_that_stays_taken_is_a_sentence() -> None:
-    budget = MemoryBudget(100, wait_s=0.05)
-    entered, leave = threading.Event(), threading.Event()
+@contextmanager
+def held(budget: MemoryBudget, size: int, times: int = 1) -> Iterator[None]:
+    """So many threads that take this size, or wait for it, within the block."""
+    leave = threading.Event()
 
     def hold() -> None:
-        with budget.take(100):
-            entered.set()
+        with suppress(PictureAwayError), budget.take(size):
             leave.wait(10)
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    entered.wait(10)
-    with pytest.raises(PictureAwayError, match="Too many large pictures"), budget.take(1):
+    with ThreadPoolExecutor(times) as pool:
+        for _ in range(times):
+            pool.submit(hold)
+        time.sleep(0.1)
+        try:
+            yield
+        finally:
+            leave.set()
+
+
+def test_a_budget_that_stays_taken_is_a_sentence() -> None:
+    budget = MemoryBudget(100, wait_s=0.05)
+    busy = pytest.raises(PictureAwayError, match="Too many large pictures")
+    with held(budget, 100), busy, budget.take(100):
         pass
-    leave.set()
-    holder.join()
+
+
+def test_an_ordinary_picture_does_not_wait_for_large_ones() -> None:
+    budget = MemoryBudget(100)
+    with held(budget, 1_000, times=3), budget.take(6), budget.take(6):
+        assert budget.free == 0
+
+
+def test_of_large_pictures_only_some_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given one that is read, and as many as may wait
+    monkeypatch.setattr(decode, "_MOST_WAITING", 2)
+    budget = MemoryBudget(100)
+    busy = pytest.raises(PictureAwayError, match="Too many large pictures")
+    # then the next is refused at once
+    with held(budget, 100, times=3), busy, budget.take(100):
+        pass
