@@ -9,22 +9,22 @@ only place for what was understood, or what went wrong and what to do. It is 64 
 sentence is cut to fit: the advice goes first.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from backend.interaction.label_words import kinds_named
 from backend.interaction.mask_history import digest
+from backend.interaction.named_objects import NamedObject
 from backend.interaction.objects import new_region_id
 from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
-from backend.label_studio.controls import BrushControl, ImageControls, Label
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result, saved_masks
 from backend.label_studio.rle import PackedMask
 from model.errors import PhraseClickError
 from model.instances import LIMITS, Instance
-from model.predictor import Embedding, Instances, Prediction, Predictor
+from model.predictor import Instances, Prediction
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.
 LEAST_CONFIDENCE = LIMITS.confidence
@@ -33,9 +33,6 @@ SAME_OBJECT_IOU = 0.5
 
 # Two lines of the banner at a usual window width.
 MAX_CHARACTERS = 190
-
-# An object with its control and label.
-Labelled = tuple[Instance, tuple[BrushControl, Label | None]]
 
 # One fixed id: each answer replaces the line before it.
 STATUS_ID = "status"
@@ -50,6 +47,7 @@ class Drawn:
     """The regions of an answer, the request's own object first."""
 
     items: list[dict[str, Any]]
+    target: Prompts  # the request's own object, with the label that it is drawn with
     own: DrawnMask  # the request's own object; without items where there is none
     confidences: tuple[float, ...]  # of all objects that are drawn
     suggestions: tuple[Suggestion, ...] | None  # other objects; None: those of the turn
@@ -70,13 +68,13 @@ def draw_one(
     for other in turn.suggestions if target.clicks else ():
         shown, sure = other.packed_mask.unpack(), other.confidence
         items += _region(other, shown, sure, target.image, tolerance).items
-    return Drawn(items, own, (confidence,), None if target.clicks else ())
+    return Drawn(items, target, own, (confidence,), None if target.clicks else ())
 
 
 def draw_several(
     turn: Turn,
     target: Prompts,
-    objects: Sequence[Labelled],
+    objects: Sequence[NamedObject],
     size: tuple[int, int],
     tolerance: float,
 ) -> Drawn:
@@ -84,45 +82,38 @@ def draw_several(
     own = DrawnMask([], np.zeros(size[::-1], np.bool_))
     items: list[dict[str, Any]] = []
     others = []
-    for (instance, (brush, label)), region_id, number in _named(objects, turn, target):
-        mask, confidence = instance.mask(), instance.confidence
-        about = replace(target, brush=brush, label=label)
+    answered = target
+    for one, region_id, number in _named(objects, turn, target):
+        mask, confidence = one.instance.mask(), one.instance.confidence
+        about = replace(target, brush=one.brush, label=one.label, model_version=one.version)
         drawn = _region(about, mask, confidence, target.image, tolerance, region_id)
         items += drawn.items
         if region_id == target.region_id:
-            own = drawn
+            answered, own = about, drawn
         else:
-            packed = PackedMask.pack(drawn.mask)
-            others.append(Suggestion(region_id, label, brush, packed, confidence, True, number))
-    confidences = tuple(instance.confidence for instance, _ in objects)
-    labels = dict.fromkeys(label.text for _, (_, label) in objects if label)
-    return Drawn(items, own, confidences, tuple(others), tuple(labels))
-
-
-def objects_named(
-    predictor: Predictor,
-    embedding: Embedding,
-    phrase: str,
-    labels: Sequence[tuple[BrushControl, Label]],
-    other: tuple[BrushControl, Label | None],
-) -> tuple[list[Labelled], float]:
-    """Every object that a phrase means, each with its control and label, the surest first; and how
-    sure the words are.
-
-    other: the control and label of a phrase that does not name several labels.
-    """
-    kinds: Mapping[str, tuple[BrushControl, Label | None]]
-    kinds = kinds_named(phrase, labels) or {phrase: other}
-    named, sure = predictor.instances_by_name(embedding, list(kinds), LEAST_CONFIDENCE)
-    return [(one, kinds[name]) for name, one in named], max(sure)
+            others.append(
+                Suggestion(
+                    region_id=region_id,
+                    label=one.label,
+                    brush=one.brush,
+                    packed_mask=PackedMask.pack(drawn.mask),
+                    confidence=confidence,
+                    model_version=one.version,
+                    same_phrase=True,
+                    id=number,
+                )
+            )
+    confidences = tuple(one.instance.confidence for one in objects)
+    labels = dict.fromkeys(one.label.text for one in objects if one.label)
+    return Drawn(items, answered, own, confidences, tuple(others), tuple(labels))
 
 
 def unlabeled(
-    objects: Sequence[Labelled],
+    objects: Sequence[NamedObject],
     saved: Sequence[Saved],
     image: ImageControls,
     phrases: Set[str] = frozenset(),
-) -> list[Labelled]:
+) -> list[NamedObject]:
     """The objects that no region of the image shows, as the page was last saved.
 
     The asking user's newest draft counts, or the annotations where there is no draft. An annotation
@@ -137,16 +128,16 @@ def unlabeled(
             for shown in page.regions.values()
             if image.shows(shown.control, shown.image)
             and left
-            and (shown.width, shown.height) == (left[0][0].width, left[0][0].height)
+            and (shown.width, shown.height) == (left[0].instance.width, left[0].instance.height)
         )
         for _, mask in saved_masks(alike):
-            left = [one for one in left if not _same(one[0], mask)]
+            left = [one for one in left if not _same(one.instance, mask)]
     return left
 
 
 def _named(
-    objects: Sequence[Labelled], turn: Turn, target: Prompts
-) -> list[tuple[Labelled, str, int]]:
+    objects: Sequence[NamedObject], turn: Turn, target: Prompts
+) -> list[tuple[NamedObject, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
     earlier: list[tuple[str, int, PackedMask]] = [
         (one.region_id, one.id, one.packed_mask) for one in turn.suggestions if one.same_phrase
@@ -157,15 +148,14 @@ def _named(
     for region_id, number, packed in earlier:
         mask = packed.unpack()
         again = next(
-            (at for at, one in enumerate(objects) if at not in ids and _same(one[0], mask)), None
+            (at for at, one in enumerate(objects) if at not in ids and _same(one.instance, mask)),
+            None,
         )
         if again is not None:
             ids[again] = region_id, number
     if (target.region_id, target.id) not in ids.values():
         new = [at for at in range(len(objects)) if at not in ids]
-        new.sort(
-            key=lambda at: objects[at][1][1] != target.label
-        )  # of several kinds, its own first
+        new.sort(key=lambda at: objects[at].label != target.label)  # of several kinds, its own
         first = new[0] if new else 0
         ids[first] = target.region_id, target.id
     labelled = [(one, *ids.get(at, (new_region_id(), 0))) for at, one in enumerate(objects)]

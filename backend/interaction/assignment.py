@@ -278,6 +278,7 @@ class Assignment:
                     brush=brush,
                     packed_mask=mask,
                     confidence=other.confidence or 0.0,
+                    model_version=other.model_version,
                     same_phrase=other.phrase_group == target.region_id and other.untouched,
                     id=other.id,
                 )

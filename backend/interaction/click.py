@@ -8,7 +8,7 @@ HTTP 200 with a sentence in the status line: Label Studio shows an annotator not
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,18 @@ from backend.interaction.answer import (
     draw_several,
     failed,
     noted,
-    objects_named,
     said_of_several,
     status_item,
     understood,
     unlabeled,
 )
+from backend.interaction.named_objects import kinds_of, objects_named, read_by
 from backend.interaction.objects import Click, Outcome
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import status_control
-from backend.label_studio.controls import LabelConfig
+from backend.label_studio.controls import Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics, Steps
@@ -137,8 +137,8 @@ class _Interactive:
             self._predictor = self._predictor_of(turn.target)
             embedding = self._embedding(turn.target, self._predictor)
             # The mask as regions of the page, and a sentence about it.
-            answered = self._every if turn.target.every else self._one
-            drawn, confidence, sentence = answered(turn, turn.target, self._predictor, embedding)
+            answer = self._every if turn.target.every else self._one
+            drawn, confidence, sentence = answer(turn, turn.target, self._predictor, embedding)
         except Exception as error:
             return self._failed(turn, error)
         # The next click builds on this mask; reports read the outcome in the log.
@@ -146,7 +146,8 @@ class _Interactive:
         found = bool(outcome.digest)
         if not self._request.probe:
             with self._steps.timed("record"):
-                self._parts.store.record(turn, outcome, drawn.suggestions)
+                answered = replace(turn, target=drawn.target)
+                self._parts.store.record(answered, outcome, drawn.suggestions)
             self._parts.metrics.interaction(self._ask.kind, "mask" if found else "empty")
         score = min(drawn.confidences, default=confidence)
         return self._response(sentence, drawn.items, score, mask=found)
@@ -206,23 +207,29 @@ class _Interactive:
         self, turn: Turn, target: Prompts, predictor: Predictor, embedding: Embedding
     ) -> tuple[Drawn, float, str]:
         """The same for each object that the phrase means."""
+        kinds = kinds_of(target.phrase, target.image.labels, (target.brush, target.label))
+
+        def serving(label: Label | None) -> Predictor:
+            if label is None or label == target.label:
+                return predictor
+            return self._parts.predictors.for_label(self._request.project, label.value)
+
         with self._steps.timed("predict"):
             found, sure = objects_named(
-                predictor,
-                embedding,
-                target.phrase,
-                target.image.labels,
-                (target.brush, target.label),
+                kinds,
+                serving,
+                lambda one: embedding if one is predictor else self._embedding(target, one),
+                LEAST_CONFIDENCE,
             )
-            tokens = predictor.tokenizer.read(target.phrase)
-            instances = Instances(tuple(one for one, _ in found), tokens, sure)
+            instances = tuple(one.instance for one in found)
+            read = Instances(instances, read_by(kinds, serving), max(sure))
         with self._steps.timed("brush"):
             asked = self._ask
             objects = unlabeled(found, asked.saved, target.image, asked.phrase_ids)
             size = embedding.width, embedding.height
             tolerance = self._parts.settings.outline_tolerance
             drawn = draw_several(turn, target, objects, size, tolerance)
-        return drawn, instances.confidence, said_of_several(turn, target, instances, drawn)
+        return drawn, read.confidence, said_of_several(turn, target, read, drawn)
 
     def _touches(self, click: Click, target: Prompts) -> bool:
         """Whether a click lies in an object's mask, or its own mask would share a pixel with it.

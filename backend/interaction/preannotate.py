@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,14 +31,14 @@ from backend.errors import (
     TooManyError,
 )
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction.answer import LEAST_CONFIDENCE, objects_named
+from backend.interaction.answer import LEAST_CONFIDENCE
 from backend.interaction.label_words import asks_for_all, labels_named
+from backend.interaction.named_objects import Class, NamedObject, kinds_of, objects_named
 from backend.label_studio.controls import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.regions import drawn_mask
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
-from model.instances import Instance, each_once
 from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
@@ -190,8 +190,8 @@ class Preannotation:
         objects, confidences = self._of_labels(image, place)
         if not objects or self.label_masks == "never":
             return [], _least_certain(confidences)
-        masked = ((one.mask(), one.confidence, *named) for one, named in objects)
-        return self._regions(task, image, masked), objects[-1][0].confidence
+        regions = self._regions(task, image, map(_masked, objects))
+        return regions, objects[-1].instance.confidence
 
     def _of_phrase(
         self, task: Task, image: ImageControls, phrase: str, place: TaskPicture
@@ -199,16 +199,13 @@ class Preannotation:
         named = labels_named(phrase, image.labels)
         # A phrase that names no label gets the config's first.
         control, label = next(iter(named or image.labels), (image.brushes[0], None))
-        predictor = self.for_label(named[0][1].value) if named else self.predictor
-        embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            found, sure = objects_named(
-                predictor, embedding, phrase, image.labels, (control, label)
-            )
-            objects = ((one.mask(), one.confidence, *named) for one, named in found)
-            least = min((one.confidence for one, _ in found), default=sure)
-            return self._regions(task, image, objects), least
-        prediction = predictor.predict(embedding, [], phrase)
+            kinds = kinds_of(phrase, image.labels, (control, label))
+            objects, sure = self._named(kinds, place, LEAST_CONFIDENCE)
+            least = min((one.instance.confidence for one in objects), default=max(sure))
+            return self._regions(task, image, map(_masked, objects)), least
+        predictor = self._serving(label)
+        prediction = predictor.predict(self.embeddings.of(place, predictor), [], phrase)
         confidence = prediction.confidence
         if confidence < LEAST_CONFIDENCE:
             return [], confidence
@@ -217,25 +214,22 @@ class Preannotation:
 
     def _of_labels(
         self, image: ImageControls, place: TaskPicture
-    ) -> tuple[list[tuple[Instance, _Class]], list[float]]:
+    ) -> tuple[list[NamedObject], list[float]]:
         """Every object that a label's name finds, the most confident first; and how sure each
         name is."""
-        groups: dict[str, tuple[Predictor, dict[str, _Class]]] = {}
-        for predictor, control, label in reversed(self._first_known(image.labels, _MOST_LABELS)):
-            _, labels = groups.setdefault(predictor.version, (predictor, {}))
-            labels[label.value] = control, label
-        objects: list[tuple[Instance, _Class]] = []
-        confidences: list[float] = []
-        for predictor, labels in groups.values():
-            embedding = self.embeddings.of(place, predictor)
-            named, sure = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
-            objects += [(instance, labels[name]) for name, instance in named]
-            confidences += sure
-        if len(groups) < 2:
-            return objects, confidences
-        # Two versions that find the same object by different labels: the more confident one counts.
-        once = each_once(objects, lambda one: one[0].confidence, lambda a, b: a[0].iou(b[0]))
-        return once, confidences
+        known = reversed(self._first_known(image.labels, _MOST_LABELS))
+        kinds = {label.value: (control, label) for _, control, label in known}
+        return self._named(kinds, place, _LEAST_CONFIDENCE)
+
+    def _named(
+        self, kinds: Mapping[str, Class], place: TaskPicture, least: float
+    ) -> tuple[list[NamedObject], list[float]]:
+        return objects_named(
+            kinds, self._serving, lambda predictor: self.embeddings.of(place, predictor), least
+        )
+
+    def _serving(self, label: Label | None) -> Predictor:
+        return self.for_label(label.value) if label else self.predictor
 
     def _first_known(
         self, labels: Iterable[_Class], most: int
@@ -272,6 +266,10 @@ class Preannotation:
             "score": None if score is None else round(score, 4),
             "model_version": self.predictor.version,
         }
+
+
+def _masked(one: NamedObject) -> _Masked:
+    return one.instance.mask(), one.instance.confidence, one.brush, one.label
 
 
 def _least_certain(confidences: Sequence[float]) -> float | None:

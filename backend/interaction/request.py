@@ -186,6 +186,7 @@ class Suggestion:
     brush: BrushControl
     packed_mask: PackedMask
     confidence: float
+    model_version: str
     same_phrase: bool  # as the object that the request is about
     id: int = 0  # 0 until it is written
 

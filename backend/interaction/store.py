@@ -215,7 +215,7 @@ class InteractionStore:
                 # Another version than it began with, if that one is not available any more.
                 "model_version": outcome.model_version or target.model_version,
                 "confidence": outcome.confidence,
-                **({"phrase_group": target.region_id} if target.every else {}),
+                **(_first_of_several(target) if target.every else {}),
             },
         )
         if not written.rowcount:
@@ -252,6 +252,7 @@ class InteractionStore:
                 "brush": other.brush.name,
                 "label": other.label.value if other.label else "",
                 "confidence": other.confidence,
+                "model_version": other.model_version,
                 "phrase_group": first.region_id,
             }
             number = other.id
@@ -357,6 +358,16 @@ def logged_clicks(
     }
     rows = connection.execute(_LOGGED, values)
     return {row.click_id: row.kind != "negative_click" for row in rows}
+
+
+def _first_of_several(target: Prompts) -> dict[str, str]:
+    """What the objects that were found say about the one that the request is about."""
+    return {
+        "phrase_group": target.region_id,
+        "brush": target.brush.name,
+        "label": target.label.value if target.label else "",
+        "model_version": target.model_version,
+    }
 
 
 def _keep_served(

@@ -1,9 +1,10 @@
 """A page of Label Studio as FACTS measured it, over the real memory and a real database."""
 
+import copy
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from backend.label_studio import rle
 from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import parse_predict
 from backend.label_studio.regions import parse_result
+from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.crop import Box
 from model.phrase_search import PhraseSearch
@@ -257,6 +259,7 @@ class Page:
                 steps = {"decode": 8.0}
                 outcome = Outcome(answer.own.mask, 0.9, version, 12.5, steps, digest=answer.digest)
                 suggestions = answer.suggestions
+                turn = replace(turn, target=answer.target)
                 if not lost:
                     self._show(answer.items)
         self.memory.record(turn, outcome, suggestions, self.clock.now)
@@ -383,3 +386,27 @@ def two_cats(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
         return [cats(embedding, phrase) for phrase in phrases]
 
     monkeypatch.setattr(PhraseSearch, "instances", found)
+
+
+@pytest.fixture
+def asked_of_base_for_cats(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> set[tuple[str, str, str]]:
+    """What is asked where the champion has not learned "Cat": the versions that are asked and that
+    encoded the picture, and the words."""
+    base = copy.copy(predictor)
+    base.version = "base"
+    asked: set[tuple[str, str, str]] = set()
+    by_name = Predictor.instances_by_name
+
+    def noted(self: Predictor, embedding: Embedding, names: Sequence[str], least: float) -> Any:
+        asked.update((self.version, embedding.version, name) for name in names)
+        return by_name(self, embedding, names, least)
+
+    monkeypatch.setattr(Predictor, "instances_by_name", noted)
+    monkeypatch.setattr(
+        Predictors,
+        "for_label",
+        lambda self, project, label: base if label == "Cat" else self.champion(project),
+    )
+    return asked

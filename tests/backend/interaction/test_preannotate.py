@@ -1,6 +1,5 @@
 """Batches: one result each, whatever happens; the phrase from the data or the label names."""
 
-import copy
 import logging
 import threading
 import time
@@ -13,7 +12,6 @@ import pytest
 from backend.api.service import Service
 from backend.interaction import preannotate
 from backend.label_studio import rle
-from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.phrase_search import PhraseSearch
 from model.predictor import Embedding, Instances, Predictor
@@ -89,39 +87,28 @@ def test_words_and_labels_that_find_nothing_sure_draw_nothing_and_have_a_score(
         assert 0 < answer["score"] <= 1
 
 
-@pytest.mark.parametrize("most", [20, 1])
+@pytest.mark.parametrize(("most", "phrase"), [(20, ""), (1, ""), (20, "dogs and cats")])
 def test_a_label_is_asked_of_the_version_that_serves_it(
     most: int,
+    phrase: str,
     service: Service,
-    predictor: Predictor,
     page: Any,
     tasks: list[Any],
     two_cats: None,
+    asked_of_base_for_cats: set[tuple[str, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # given a champion that has not learned "Cat", and room for one label or for all
+    # given room for one label or for all
     monkeypatch.setattr("backend.interaction.preannotate._MOST_LABELS", most)
-    base = copy.copy(predictor)
-    base.version = "base"
-    asked: set[tuple[str, str, str]] = set()
-    by_name = Predictor.instances_by_name
-
-    def noted(self: Predictor, embedding: Embedding, names: Sequence[str], least: float) -> Any:
-        asked.update((self.version, embedding.version, name) for name in names)
-        return by_name(self, embedding, names, least)
-
-    monkeypatch.setattr(Predictor, "instances_by_name", noted)
-    monkeypatch.setattr(
-        Predictors,
-        "for_label",
-        lambda self, project, label: base if label == "Cat" else self.champion(project),
-    )
+    for task in tasks:
+        task["data"]["phrase"] = phrase
     # when
     answers = service.predict(body(page, tasks))["results"]
     # then
     version = answers[0]["model_version"]
-    of_base = {("base", "base", "Cat")} if most > 1 else set()
-    assert asked == {*of_base, (version, version, "Dog")}
+    of_base = {("base", "base", "cats" if phrase else "Cat")} if most > 1 else set()
+    of_champion = version, version, "dogs" if phrase else "Dog"
+    assert asked_of_base_for_cats == {*of_base, of_champion}
     assert most == 1 or all(len(answer["result"]) == 2 for answer in answers)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
 from backend.interaction.answer import Drawn, draw_several, unlabeled
+from backend.interaction.named_objects import NamedObject
 from backend.interaction.request import Prompts, Turn, read_saved
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
@@ -44,7 +45,12 @@ class CatsPage(Page):
         ask = turn.ask
         dog = target.brush.label("Dog")
         found = [
-            (one, (target.brush, dog if one.confidence in self.dogs else target.label))
+            NamedObject(
+                one,
+                target.brush,
+                dog if one.confidence in self.dogs else target.label,
+                self.others.get("Dog", "v1") if one.confidence in self.dogs else "v1",
+            )
             for one in self.cats
         ]
         objects = unlabeled(found, ask.saved, target.image, ask.phrase_ids)
@@ -89,16 +95,22 @@ def test_each_object_of_the_phrase_is_one_of_its_own(page: CatsPage, phrase: str
     assert sorted(row.confidence for row in targets) == [0.7, 0.8, 0.9]
 
 
-def test_several_kinds_keep_their_labels(page: CatsPage) -> None:
-    # given a picture whose surest object is a dog
-    page.dogs = (0.9,)
+@pytest.mark.parametrize(("dogs", "own"), [((0.9,), "Cat"), ((0.9, 0.8, 0.7), "Dog")])
+def test_several_kinds_keep_their_labels_and_the_versions_that_serve_them(
+    page: CatsPage, dogs: tuple[float, ...], own: str
+) -> None:
+    # given a picture of dogs, which another version serves, and perhaps cats
+    page.dogs, page.others = dogs, {"Dog": "base"}
     # when both are asked for
     turn = page.type("cats and dogs")
     # then each has its own label, on the page and in the log of objects
     labels = {i: region["value"]["brushlabels"] for i, region in page.shown.items()}
-    assert labels == {page.at(15): ["Dog"], page.at(45): ["Cat"], page.at(75): ["Cat"]}
-    assert labels[turn.target.region_id] == ["Cat"]
-    assert {row.region_id: [row.label] for row in rows(page, TargetRow)} == labels
+    places = zip((15, 45, 75), (0.9, 0.8, 0.7), strict=True)
+    assert labels == {page.at(at): ["Dog" if c in dogs else "Cat"] for at, c in places}
+    assert labels[turn.target.region_id] == [own]
+    logged = {row.region_id: (row.label, row.model_version) for row in rows(page, TargetRow)}
+    versions = {"Cat": "v1", "Dog": "base"}
+    assert logged == {i: (label, versions[label]) for i, (label,) in labels.items()}
 
 
 def test_a_phrase_in_the_singular_is_about_one_object(page: CatsPage) -> None:
@@ -275,9 +287,9 @@ def test_what_is_labeled_on_another_image_is_suggested(controls: tuple[str, str]
         for name in ("first", "second")
     )
     config = parse_config(f"<View>{images}{drawing}</View>")
-    of_class = config.images[0].brushes[0], None
-    cats = [(cat(left, confidence), of_class) for left, confidence in CATS]
-    region = drawn_on("a", cats[0][0].mask(), from_name=controls[0], to_name="first")
+    brush = config.images[0].brushes[0]
+    cats = [NamedObject(cat(left, confidence), brush, None, "v1") for left, confidence in CATS]
+    region = drawn_on("a", cats[0].instance.mask(), from_name=controls[0], to_name="first")
     draft = {"id": 1, "user": "ann", "updated_at": "2026-11-22T12:00:00Z", "result": [region]}
     saved = read_saved([draft], [], config)
     # when

@@ -222,7 +222,7 @@ def test_what_a_phrase_for_all_of_a_kind_found(
     target = prompts("", "cups", label=Label("Cup"))
     tokens = Tokens(("cups",), (), (), np.zeros((1, 8), np.float32))
     found = Instances((None,) * count, tokens, whole)  # type: ignore[arg-type]
-    drawn = Drawn([], DrawnMask([], np.zeros((1, 1), np.bool_)), confidences, ())
+    drawn = Drawn([], target, DrawnMask([], np.zeros((1, 1), np.bool_)), confidences, ())
     turn = Turn("r", None, target)  # type: ignore[arg-type]
     assert said_of_several(turn, target, found, drawn).startswith(f"'cups' → Cup: {said}")
 

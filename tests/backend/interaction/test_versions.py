@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from backend.api.service import Service
 from backend.db.engine import Database
 from backend.db.models import TargetRow
 from backend.registry.champions import STICKY_FOR
@@ -101,3 +102,23 @@ def test_where_its_version_could_not_be_had_it_stays_with_what_went_on(
     assert versions(database) == ["new"]
     page.champion = page.answers_with = "newer"
     assert page.click(12).target.model_version == "new"
+
+
+def test_each_label_of_a_phrase_is_asked_of_the_version_that_serves_it(
+    service: Service,
+    page: Any,
+    picture_host: Any,
+    two_cats: None,
+    asked_of_base_for_cats: set[tuple[str, str, str]],
+) -> None:
+    # given a picture of two cats
+    address = picture_host.add("/data/upload/6/a.png")
+    # when an annotator asks for dogs, which the champion serves, and cats
+    answer = service.predict(page.request([page.phrase("dogs and cats")], address=address))
+    # then
+    version = service.version
+    assert asked_of_base_for_cats == {("base", "base", "cats"), (version, version, "dogs")}
+    assert page.status(answer).startswith("'dogs and cats' → Cat: 2 objects")
+    with service.database.read() as connection:
+        query = select(TargetRow.label, TargetRow.model_version)
+        assert connection.execute(query).all() == [("Cat", "base")] * 2
