@@ -7,7 +7,7 @@ The rules, in this order:
 - If a picture of a task has several annotations, the ground truth counts, else the newest. With all
   of them, a picture would count once per annotator.
 - The picture must be the one that the masks were drawn on (``image_check``).
-- A label that the project's config no longer has names no category, but its mask is used.
+- A label that the project's config no longer has names its objects as before.
 - A region without clicks and phrase (drawn by hand, or accepted from a prediction) is a sample like
   the others: its prompts are simulated, as for any data set.
 
@@ -141,7 +141,8 @@ def _region(row: RowMapping, config: LabelConfig | None, number: int) -> Region:
 
 
 def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str | None, bool]:
-    """The label's name, and whether the config lacks it. An alias is read as its label."""
+    """The label's name, and whether the config lacks it. An alias is read as its label; what the
+    config has lost since keeps the name that the annotation has."""
     if not label:
         return None, False
     if config is None:
@@ -151,7 +152,7 @@ def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str |
         known = control.label(label)
         if known is not None:
             return known.value, False
-    return None, True
+    return label, True
 
 
 SKIPPED = "skipped"

@@ -88,11 +88,11 @@ def test_an_annotation_without_masks_does_not_stand_in_the_way(team: Team) -> No
     assert len(team.dataset()) == 1
 
 
-def test_a_label_that_the_config_lost_names_nothing_but_its_mask_is_kept(team: Team) -> None:
+def test_a_label_that_the_config_lost_keeps_its_name(team: Team) -> None:
     team.label(1, [region(label="Horse")])
     team.look()
 
-    assert [o.category for o in team.dataset().objects(0)] == [None]
+    assert [o.category for o in team.dataset().objects(0)] == ["Horse"]
     assert (
         count_samples(team.database, PROJECT.key).of("regions that count")[
             "label unknown to the config"
