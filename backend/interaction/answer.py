@@ -330,13 +330,15 @@ def _words(target: Prompts, prediction: Prediction | Instances) -> list[str]:
         parts.append(_listed([f"'{word}' understood as '{trained}'" for word, trained in near]))
     for words, what in (tokens.unfamiliar, "new to the model"), (tokens.ignored, "not known"):
         if words:
-            verb = "is" if len(words) == 1 else "are"
+            verb = "is" if len(set(words)) == 1 else "are"
             quoted = _listed([f"'{_cut(word, 24)}'" for word in words])
             parts.append(f"{quoted} {verb} {what}")
     return parts
 
 
-def _listed(items: Sequence[str], at_most: int = 3) -> str:
+def _listed(several: Sequence[str], at_most: int = 3) -> str:
+    """Each of them once."""
+    items = list(dict.fromkeys(several))
     if len(items) > at_most:
         return f"{', '.join(items[:at_most])} and {len(items) - at_most} more"
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))

@@ -159,7 +159,7 @@ def test_a_config_without_clicks_is_not_advised_to_click(answered: dict[str, Any
             "'a' and 'b' are new to the model",
         ),
         (
-            {"corrected": (("doog", "dog"),), "ignored": ("zebroid",)},
+            {"corrected": (("doog", "dog"),) * 2, "ignored": ("zebroid",) * 2},
             "'doog' read as 'dog'; 'zebroid' is not known",
         ),
         (
