@@ -8,7 +8,7 @@ from secrets import token_hex
 from backend.db.models import EventKind
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.mask_history import ManualEdits, MaskHistory, TaskMasks, digest
+from backend.interaction.mask_history import MaskHistory, TaskMasks, digest
 from backend.interaction.objects import Click, Event, Target, TaskObjects
 from backend.interaction.page_changes import follow_page
 from backend.interaction.request import (
@@ -243,11 +243,17 @@ class Assignment:
         history = self.masks.of(target)
         self._follow_page(target, history)
         previous = history.previous(target)
-        mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
-        suggested = previous is not None and previous.suggested
+        prompts = self._prompts(target, previous.mask if previous else None)
+        if previous is not None:
+            prompts = replace(
+                prompts,
+                edits=previous.edits_before(target) or None,
+                picture=previous.picture,
+                suggested=previous.suggested,
+            )
         return replace(
             turn,
-            target=self._prompts(target, mask, edits, suggested=suggested),
+            target=prompts,
             number=target.turn,
             shown_mask=history.shown(),
             suggestions=tuple(self._suggestions(target)),
@@ -311,11 +317,8 @@ class Assignment:
         self,
         target: Target,
         mask: PackedMask | None,
-        edits: ManualEdits | None = None,
-        *,
-        suggested: bool = False,
     ) -> Prompts:
-        """An object as the predictor needs it, with the mask before and what a hand drew in it."""
+        """An object as the predictor needs it, with the mask before."""
         image = self.image
         brush = image.brush(target.brush) or image.brushes[0]
         label = brush.label(target.label)
@@ -330,11 +333,9 @@ class Assignment:
             phrase=phrase,
             phrase_source=source,
             packed_mask=mask,
-            edits=edits or None,
             model_version=target.model_version,
             every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
             accepted=target.accepted,
-            suggested=suggested,
         )
 
     def _words(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:

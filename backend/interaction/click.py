@@ -47,6 +47,8 @@ _log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 
+PICTURE_REPLACED = "The picture has been replaced, so the mask before no longer counts"
+
 
 @dataclass(frozen=True)
 class Predict:
@@ -142,7 +144,12 @@ class _Interactive:
         except Exception as error:
             return self._failed(turn, error)
         # The next click builds on this mask; reports read the outcome in the log.
-        outcome = self._outcome(mask=drawn.own.mask, confidence=confidence, digest=drawn.digest)
+        outcome = self._outcome(
+            mask=drawn.own.mask,
+            confidence=confidence,
+            digest=drawn.digest,
+            picture=embedding.key,
+        )
         found = bool(outcome.digest)
         if not self._request.probe:
             with self._steps.timed("record"):
@@ -180,8 +187,10 @@ class _Interactive:
         size = embedding.width, embedding.height
         with self._steps.timed("predict"):
             previous = target.previous_mask
-            if previous is not None and previous.shape != size[::-1]:
-                previous = None  # the picture at this address has been replaced since
+            same = target.picture in ("", embedding.key)
+            if previous is not None and not (same and previous.shape == size[::-1]):
+                target, previous = replace(target, edits=None), None
+                turn = replace(turn, notes=(*turn.notes, PICTURE_REPLACED))
             prediction = predictor.predict(
                 embedding,
                 [click.in_pixels(*size) for click in target.points],

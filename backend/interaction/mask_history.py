@@ -7,7 +7,7 @@ place, or a later stroke does. ``page_changes`` finds out what the page did with
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Self
@@ -119,6 +119,7 @@ class Answer:
     digest: str  # of the RLE as answered
     mask: PackedMask
     edits: ManualEdits = ManualEdits()  # those that hold in it
+    picture: str = ""  # key of the picture that it was made on; '' where that is not known
 
     @property
     def click_ids(self) -> set[str]:
@@ -258,7 +259,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> dict[int, list[A
         mask = PackedMask(row.width, row.height, bytes(row.mask))
         edits = ManualEdits.unpack(row.width, row.height, row.painted, row.erased)
         read = Answer(row.turn, row.clicks, row.phrase, row.by_hand, row.digest, mask, edits)
-        answers[row.target_id].append(read)
+        answers[row.target_id].append(replace(read, picture=row.picture))
     return answers
 
 
@@ -282,6 +283,7 @@ def store_answer(
         "phrase": answer.phrase,
         "by_hand": answer.by_hand,
         "digest": answer.digest,
+        "picture": answer.picture,
         "width": answer.mask.width,
         "height": answer.mask.height,
         "mask": answer.mask.data,

@@ -285,6 +285,7 @@ class Outcome:
     steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
     error: str = ""
     digest: str = ""  # of the region as answered: tells when a draft shows it again
+    picture: str = ""  # key of the picture that it was made on
 
 
 # Built once: building a statement costs more than running it.

@@ -151,6 +151,7 @@ class Prompts:
     phrase_source: PhraseSource
     packed_mask: PackedMask | None = None
     edits: ManualEdits | None = None  # by hand, to be kept in the answer
+    picture: str = ""  # key of the picture that they were made on; '' where that is not known
     model_version: str = ""  # what it began with and finishes on; '': the project's champion
     every: bool = False  # the phrase alone asks, and it means every one of a kind
     accepted: bool = False  # a draft or an annotation has shown its mask

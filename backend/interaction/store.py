@@ -147,7 +147,8 @@ class InteractionStore:
             if turn.target is not None and kept is not None:
                 current = self._keep_answer(connection, turn, turn.target, kept, outcome, now)
                 if current and suggestions:
-                    self._keep_suggestions(connection, turn, turn.target, suggestions, now)
+                    picture = outcome.picture
+                    self._keep_suggestions(connection, turn, turn.target, suggestions, picture, now)
             if suggestions is not None:
                 shown = {suggestion.id for suggestion in suggestions}
                 gone = [before.id for before in turn.suggestions if before.id not in shown]
@@ -228,6 +229,7 @@ class InteractionStore:
             digest=outcome.digest,
             mask=mask,
             edits=target.edits or ManualEdits(),
+            picture=outcome.picture,
         )
         store_answer(connection, target.id, answer, now, keep=ANSWERS_KEPT)
         return True
@@ -238,6 +240,7 @@ class InteractionStore:
         turn: Turn,
         first: Prompts,
         suggestions: Sequence[Suggestion],
+        picture: str,
         now: datetime,
     ) -> None:
         """Each further object of a phrase becomes one of its own, with its mask."""
@@ -265,7 +268,7 @@ class InteractionStore:
             mask = other.packed_mask
             of_object = {"target_id": number, "region_id": other.region_id, "turn": row["turn"]}
             _keep_served(connection, turn, mask, now, **of_object)
-            answer = Answer(row["turn"], [], first.phrase, False, "", mask)
+            answer = Answer(row["turn"], [], first.phrase, False, "", mask, picture=picture)
             store_answer(connection, number, answer, now, keep=1)
         append_events(connection, turn.ask.project, turn.ask.task_id, events, now)
 

@@ -20,6 +20,7 @@ from backend.db.engine import (
     ProjectKey,
     Str16,
     Str32,
+    Str64,
     Str128,
     Str254,
 )
@@ -134,6 +135,7 @@ class AnswerRow(Base):
     painted: Mapped[bytes | None]
     erased: Mapped[bytes | None]
     digest: Mapped[Str32] = mapped_column(default="")  # of the RLE as answered
+    picture: Mapped[Str64] = mapped_column(default="")  # SHA-256 of its file; '' for edited masks
     width: Mapped[int]
     height: Mapped[int]
     mask: Mapped[bytes]

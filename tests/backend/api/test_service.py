@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from backend.api.service import Service
 from backend.errors import RequestError
+from backend.images import embeddings, loader
 from backend.label_studio import rle
 from backend.settings import Settings
 
@@ -87,17 +89,35 @@ def test_corrected_and_unknown_words_are_said(service: Service, page: Any, pictu
     assert "'zebroid' is not known" in page.status(answer)
 
 
-def test_a_picture_replaced_at_its_address_is_fetched_again(
-    service: Service, page: Any, picture_host: Any, picture: str
+@pytest.mark.parametrize(
+    ("path", "size"), [("/data/upload/6/a.png", (400, 300)), ("/photos/a.png", (640, 480))]
+)
+def test_a_picture_replaced_at_its_address_is_fetched_again_and_has_no_mask_before(
+    path: str,
+    size: tuple[int, int],
+    settings: Settings,
+    open_service: Callable[[Settings], Service],
+    page: Any,
+    picture_host: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    service.predict(page.request([page.click(1, 30, 40)]))
-    picture_host.add(picture, (400, 300), seed=5)
-
-    answer = service.predict(page.request([page.click(2, 50, 50, size=(400, 300))]))
-
+    # given an object on a picture whose address is asked again each time
+    address = picture_host.url * path.startswith("/photos") + picture_host.add(path)
+    monkeypatch.setattr(embeddings, "_KNOWN_S", 0.0)
+    monkeypatch.setattr(loader, "FRESH_S", 0.0)
+    service = open_service(settings)
+    clicks = [page.click(n, 30 * n, 40) for n in (1, 2)]
+    service.predict(page.request(clicks[:1], address=address))
+    again = service.predict(page.request(clicks, address=address))
+    # when another picture is there, perhaps of the same size, and the object is refined
+    picture_host.add(path, size, seed=5)
+    clicks.append(page.click(3, 50, 50, size=size))
+    answer = service.predict(page.request(clicks, address=address))
+    # then the answer is of that picture alone
     region = page.region(answer)
-    assert (region["original_width"], region["original_height"]) == (400, 300)
-    assert mask_of(region)[150, 200]
+    assert region["id"] == page.region(again)["id"]
+    assert (region["original_width"], region["original_height"]) == size
+    assert ["replaced" in page.status(one) for one in (again, answer)] == [False, True]
 
 
 def test_a_page_that_shows_another_picture_is_asked_to_reload(
