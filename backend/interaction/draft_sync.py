@@ -78,7 +78,8 @@ class DraftSync:
 
         The user is known once a draft of theirs was saved; before that, objects that no one is
         known to own count as theirs for some minutes. Gone objects are included; callers leave
-        them out.
+        them out. Of several drafts of one user the newest is the page's: what only another one
+        shows is not on it.
         """
         owners = {target.owner for target in self.task.targets if target.owner}
         candidates = []
@@ -90,9 +91,14 @@ class DraftSync:
                 mine = target.owner == self.user or (alone and not self.user)
             else:
                 mine = recent and not (self.user and self._contradict(target))
-            if mine and target.image == image.name:
+            if mine and target.image == image.name and not self._elsewhere(target):
                 candidates.append(target)
         return candidates
+
+    def _elsewhere(self, target: Target) -> bool:
+        """Whether another draft or annotation of the task shows it, and not the newest draft."""
+        newest = self._newest_draft()
+        return newest is not None and not newest.shows(target) and self._shown(target)
 
     def _contradict(self, target: Target) -> bool:
         """Whether the asking user's own drafts show that an unowned object cannot be theirs: one
@@ -108,7 +114,7 @@ class DraftSync:
         """Whether an accepted object was refined since, by key points that are still there."""
         if target.accepted_at is None:
             return False
-        newest = self._newest_draft()
+        newest = self._newest_draft(target)
         accepted = newest is not None and target.region_id in newest.regions
         # Accepting takes points off the page, so those beside the mask were made after it.
         if newest and accepted and any(click.id in newest.clicks for click in target.counting):
@@ -124,8 +130,11 @@ class DraftSync:
     def _shown(self, target: Target) -> bool:
         return any(saved.shows(target) for saved in self.saved)
 
-    def _newest_draft(self) -> Saved | None:
-        return latest(self._drafts())
+    def _newest_draft(self, target: Target | None = None) -> Saved | None:
+        """The asking user's; of several, the newest one that shows the object, if one does."""
+        drafts = self._drafts()
+        showing = [draft for draft in drafts if target is not None and draft.shows(target)]
+        return latest(showing or drafts)
 
     def _drafts(self) -> list[Saved]:
         return [saved for saved in self.saved if saved.kind == "draft"]
@@ -181,7 +190,7 @@ class DraftSync:
     def _undone_clicks(self, target: Target) -> None:
         """With Auto-Accept off key points outlive an answer, so missing ones were undone; with the
         mask missing, too, all of them were rejected or undone."""
-        newest = self._newest_draft()
+        newest = self._newest_draft(target)
         if newest is None or target.owner != self.user or target.state != "open":
             return
         if target.answered_at is None or not self.newer(newest, target.answered_at):

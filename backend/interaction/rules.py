@@ -181,15 +181,15 @@ class Rules(Assignment):
     def _adopt(self, of_class: tuple[str, str] | None) -> Target | None:
         """Nothing is known, but the page has a mask (drawn by hand, or predicted in a batch): the
         last one saved of this class, or of any, becomes an object under its own id."""
-        drafts = [saved for saved in self.ask.saved if saved.kind == "draft"]
-        sources = sorted(drafts, key=lambda saved: saved.updated_at, reverse=True)
-        if not drafts and len(self.ask.saved) == 1:
-            sources = list(self.ask.saved)
+        page = latest(saved for saved in self.ask.saved if saved.kind == "draft")
+        if page is None and len(self.ask.saved) == 1:
+            page = self.ask.saved[0]
+        if page is None:
+            return None
         known = {t.region_id for t in self.task.targets if t.owner in ("", self.ask.user)}
-        for saved in sources:
-            for region, brush in self._masks_of(saved):
-                if self._fits(region, of_class) and region.id not in known:
-                    return self._adopted(saved, region, brush)
+        for region, brush in self._masks_of(page):
+            if self._fits(region, of_class) and region.id not in known:
+                return self._adopted(page, region, brush)
         return None
 
     def _predicted_at(self, click: Click) -> Target | None:

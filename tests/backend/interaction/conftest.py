@@ -77,6 +77,7 @@ class Page:
     phrase: dict[str, Any] | None = None
     draft: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] = field(default_factory=list)
+    drafts: list[dict[str, Any]] = field(default_factory=list)  # of other annotations, same user
     asked: int = 0
     last: Turn | None = None
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -226,7 +227,7 @@ class Page:
         task = {
             "id": self.task,
             "annotations": self.annotations,
-            "drafts": [self.draft] if self.draft else [],
+            "drafts": [*self.drafts, self.draft] if self.draft else self.drafts,
             "predictions": [],
             "data": {"image": "/data/upload/6/a.png"},
             "project": 6,

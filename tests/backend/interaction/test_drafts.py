@@ -241,3 +241,24 @@ def test_words_refine_what_is_in_progress_also_where_accepting_was_noticed_late(
     # then they are about the same object
     assert turn.target.region_id == first.target.region_id
     assert len(turn.target.clicks) == 2
+
+
+@pytest.mark.parametrize("auto_accept", [True, False])
+def test_two_drafts_of_one_user_have_a_last_object_each(open_page, database, auto_accept):
+    # given a task that one annotator labels twice, with an object in each draft
+    first = open_page(auto_accept=auto_accept)
+    dog = first.click(20, "Dog")
+    first.work()
+    second = open_page(auto_accept=auto_accept, drafts=[first.draft])
+    cat = second.click(60)
+    second.work()
+    # when they go on with one and then, after another change there, with the other
+    again = second.click(65, "+ last object")
+    first.drafts = [second.draft]
+    first.work()
+    back = first.click(30, "+ last object")
+    # then each goes on with its own
+    assert again.target.region_id == cat.target.region_id
+    assert back.target.region_id == dog.target.region_id
+    assert len(back.target.clicks) == 2
+    assert "undo" not in kinds(database)
