@@ -5,18 +5,22 @@ words of side, order, size and colour are also read here: the phrase without the
 `model.instances` finds all objects of that kind, and these words choose one of them by its place,
 extent and colours. What each word means is said in `model.word_geometry` alone.
 
+Of a phrase in the plural the words of side are read alone: "left cups" are those in the left half
+of the picture, "the two left cups" the two that are farthest left.
+
 Phrases that relate two things ("cup left of the plate") are left to the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model import word_forms
+from model.instances import Instance
 from model.spelling import split
 from model.word_geometry import DIMENSIONS, SCALE, entry, says, stretched_oklab
 
@@ -91,18 +95,40 @@ class Appearance:
         return self.box[3] - self.box[1]
 
 
+@dataclass(frozen=True)
+class Side:
+    """A side of the picture, of which a phrase in the plural asks for the objects.
+
+    kind: the phrase without it. across: -1 left, 1 right. down: -1 top, 1 bottom. count: how many
+    of them, 0 for all in that half of the picture.
+    """
+
+    kind: str
+    across: float
+    down: float
+    count: int
+
+    def of(self, objects: Sequence[Instance]) -> list[Instance]:
+        """Those of the objects that are meant, in their order."""
+        if self.count:
+            far = sorted(objects, key=lambda one: -sum(self._distances(one)))[: self.count]
+            return [one for one in objects if one in far]
+        return [one for one in objects if min(self._distances(one)) >= 0]
+
+    def _distances(self, one: Instance) -> tuple[float, float]:
+        """From the middle of the picture to the centre of its box, in halves of the picture."""
+        box = one.box
+        x, y = (box.left + box.right) / one.width - 1, (box.top + box.bottom) / one.height - 1
+        return self.across * x, self.down * y
+
+
 def read(phrase: str) -> Reference | None:
     """The reference in a phrase; None if it singles out nothing, or in another way than here."""
     words = split(phrase)
-    if not words or word_forms.is_plural(words):
+    parts = None if word_forms.is_plural(words) else _parts(words)
+    if parts is None:
         return None
-    end = next((i for i, word in enumerate(words) if i and word in word_forms.AFTER_NOUN), None)
-    chain, sides = list(words[:end]), _sides(words[end:] if end else [])
-    if sides is None:
-        return None
-    # "cat left", "guy far right"; "red top" is a top.
-    while len(chain) > 1 and _is_place(chain[-1]) and not all(map(_is_geometric, chain[:-1])):
-        sides.append(chain.pop())
+    chain, sides = parts
     while len(chain) > 1 and chain[-1].endswith(("ing", "ed")):
         chain.pop()
     *adjectives, noun = chain
@@ -113,6 +139,28 @@ def read(phrase: str) -> Reference | None:
     if not codes or noun in NO_KIND or noun in word_forms.FUNCTION_WORDS:
         return None
     return Reference(" ".join(kind), np.array(codes))
+
+
+def side_of(phrase: str, own: Container[str] = ()) -> Side | None:
+    """The side of the picture that a phrase in the plural asks for; None for other phrases.
+
+    own: words of the kind's name, which say no side: "left lungs" may lie anywhere.
+    """
+    words = split(phrase)
+    parts = _parts(words) if word_forms.is_plural(words) else None
+    if parts is None:
+        return None
+    chain, after = parts
+    named = {word: _side(word) for word in (*chain, *after) if word not in own}
+    across, down = np.sign(np.sum([*named.values(), (0, 0)], 0))
+    kind = [word for word in chain if word not in DEGREES and not any(named.get(word, ()))]
+    if not (across or down) or not kind:
+        return None
+    if word_forms.singular(kind[-1]) in NO_KIND or says(kind[-1], "count"):
+        return None
+    counts = (_of(_code(word)[None], "count").item() for word in chain)
+    count = round(10 ** max(counts))
+    return Side(" ".join(kind), float(across), float(down), count if 1 < count < 10 else 0)
 
 
 def choose(reference: Reference, objects: Sequence[Appearance]) -> int | None:
@@ -194,6 +242,26 @@ def _spread(values: Values) -> Values:
     """0 for the least, 1 for the largest."""
     spread: Values = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
     return spread
+
+
+def _parts(words: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """A phrase up to its noun, and the words of side after it; None if more is said there."""
+    if not words:
+        return None
+    end = next((i for i, word in enumerate(words) if i and word in word_forms.AFTER_NOUN), None)
+    chain, sides = list(words[:end]), _sides(words[end:] if end else [])
+    if sides is None:
+        return None
+    # "cat left", "guy far right"; "red top" is a top.
+    while len(chain) > 1 and _is_place(chain[-1]) and not all(map(_is_geometric, chain[:-1])):
+        sides.append(chain.pop())
+    return chain, sides
+
+
+def _side(word: str) -> tuple[float, float]:
+    """The side that a word says, x and y; "high" and "under" say another thing of several."""
+    x, y = _of(_code(word.replace("-", ""))[None], "x", "y")[0].tolist()
+    return (x, y) if max(abs(x), abs(y)) == 1 else (0.0, 0.0)
 
 
 def _sides(after: Sequence[str]) -> list[str] | None:

@@ -13,6 +13,8 @@ from backend.interaction.label_words import kinds_named
 from backend.label_studio.controls import BrushControl, Label
 from model.instances import Instance, each_once
 from model.predictor import Embedding, Predictor
+from model.referring import Side, side_of
+from model.spelling import words_of
 from model.tokenizer import Tokens
 
 Class = tuple[BrushControl, Label | None]
@@ -52,18 +54,22 @@ def objects_named(
         encoded: the picture as a predictor sees it.
         least: objects of less confidence are left out.
     """
-    groups: dict[str, tuple[Predictor, list[str]]] = {}
-    for words, (_, label) in kinds.items():
+    groups: dict[str, tuple[Predictor, dict[str, tuple[Side | None, Class]]]] = {}
+    for words, (brush, label) in kinds.items():
         predictor = serving(label)
-        groups.setdefault(predictor.version, (predictor, []))[1].append(words)
+        # "Left cups" are the cups in the left half; the left lungs of a label are left lungs.
+        side = side_of(words, words_of(label.text) if label else ())
+        _, asked = groups.setdefault(predictor.version, (predictor, {}))
+        asked[side.kind if side else words] = side, (brush, label)
     objects: list[NamedObject] = []
     confidences: list[float] = []
     for version, (predictor, asked) in groups.items():
-        found, sure = predictor.instances_by_name(encoded(predictor), asked, least)
-        objects += [NamedObject(one, *kinds[words], version) for words, one in found]
+        found, sure = predictor.instances_by_name(encoded(predictor), list(asked), least)
+        for words, (side, of_class) in asked.items():
+            there = [one for name, one in found if name == words]
+            meant = side.of(there) if side else there
+            objects += [NamedObject(one, *of_class, version) for one in meant]
         confidences += sure
-    if len(groups) < 2:
-        return objects, confidences
     once = each_once(
         objects, lambda one: one.instance.confidence, lambda a, b: a.instance.iou(b.instance)
     )

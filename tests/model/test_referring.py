@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from model import referring
+from model.crop import Box
+from model.instances import Instance
 from model.referring import Appearance
 
 RED, BLUE, DARK_BLUE, GREY = (200, 40, 30), (40, 80, 210), (10, 25, 90), (128, 128, 128)
@@ -109,3 +111,38 @@ def test_what_the_words_do_not_decide_is_left_to_the_network(phrase: str) -> Non
 
 def test_the_middle_of_a_column_is_chosen() -> None:
     assert chosen("middle cup", thing(10, 90), thing(12, 10), thing(11, 45)) == 2
+
+
+@pytest.mark.parametrize(
+    ("phrase", "kind", "meant"),
+    [
+        ("left cups", "cups", [0, 1]),
+        ("the left-hand red cups", "the red cups", [0, 1]),
+        ("cups on the right", "cups", [2, 3]),
+        ("cups standing at the top left", "cups standing", [0]),
+        ("the two right cups", "the two cups", [2, 3]),
+        ("3 cups to the left", "3 cups", [0, 1, 2]),
+        # of one thing, of a middle, beside another thing, of no kind, or of the name itself
+        ("left cup", None, None),
+        ("cups in the middle", None, None),
+        ("left and right cups", None, None),
+        ("cups left of the plate", None, None),
+        ("high chairs", None, None),
+        ("left ones", None, None),
+        ("the left lungs", None, None),
+    ],
+)
+def test_of_several_a_side_means_those_in_that_half(
+    phrase: str, kind: str | None, meant: list[int] | None
+) -> None:
+    # given four objects from left to right, the first and the third at the top
+    boxes = [(0, 0), (30, 80), (55, 0), (90, 80)]
+    things = [
+        Instance(100, 100, Box(x, y, x + 10, y + 10), np.ones((10, 10), np.bool_), 0.9)
+        for x, y in boxes
+    ]
+    # when
+    side = referring.side_of(phrase, own=["left", "lung"] if "lung" in phrase else ())
+    # then
+    assert (side and side.kind) == kind
+    assert (side and [things.index(one) for one in side.of(things)]) == meant
