@@ -13,11 +13,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -25,6 +25,7 @@ from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.payloads import clean, is_token, whole_number
 from backend.label_studio.ssrf import (
     Deadline,
+    TimedAdapter,
     guarded,
     origin_of,
     read_address,
@@ -32,7 +33,7 @@ from backend.label_studio.ssrf import (
     why,
 )
 
-# Connect and read. An import can take Label Studio long.
+# Connect, and the longest silence. An import can take Label Studio long.
 _TIMEOUT_S = (5.0, 60.0)
 # Reading again, or setting the same field again, changes nothing. POST and DELETE are sent once.
 _RETRIES = Retry(
@@ -41,6 +42,7 @@ _RETRIES = Retry(
     status_forcelist=(502, 503, 504),
     allowed_methods=("GET", "PATCH"),
     raise_on_status=False,
+    respect_retry_after_header=False,  # it may ask to wait for hours
 )
 _USER_AGENT = {"User-Agent": "phraseclick"}
 _REFRESH = "/api/token/refresh/"
@@ -54,10 +56,10 @@ _PAGE = 100
 # without masks has less than a megabyte, four tasks with masks some ten.
 _ANNOUNCED_S = 20.0
 _ANNOUNCED_BYTES = 64 << 20
-# For the others: a host or a proxy that is broken must not keep its caller for good.
+# For the others: a host or a proxy that is broken must not keep its caller for good. All tries of a
+# request together may take this many times the longest silence.
 _TRUSTED_BYTES = 256 << 20
-_TIMES_SLOWER = 3
-_PART = 1 << 16
+_TIMES_LONGER = 3
 _LIST_S, _MAX_LISTED = 60.0, 10_000
 
 _MAKE_TOKEN = (
@@ -98,13 +100,16 @@ class Host:
             )
         self._access = ""
         self._access_ends = 0.0
+        # The last exchange that failed, and when.
+        self._failure: LabelStudioError | None = None
+        self._failed_at = 0.0
         self._lock = threading.Lock()
         self._session = requests.Session()
         self._session.headers.update(_USER_AGENT)
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, HTTPAdapter(max_retries=_RETRIES))
+            self._session.mount(prefix, TimedAdapter(max_retries=_RETRIES))
         # Any access token will do, so this POST may be repeated.
-        refresh = HTTPAdapter(max_retries=_RETRIES.new(allowed_methods=None))
+        refresh = TimedAdapter(max_retries=_RETRIES.new(allowed_methods=None))
         self._session.mount(f"{self.url}{_REFRESH}", refresh)
 
     # -- addresses
@@ -144,9 +149,17 @@ class Host:
             return {}
         if not self.personal:
             return {"Authorization": f"Token {self._token}"}
+        asked_at = time.monotonic()
         with self._lock:
+            # Threads that waited while it failed do not try one after the other, each for long.
+            if self._failure is not None and self._failed_at > asked_at:
+                raise copy(self._failure)
             if not self._access or time.monotonic() > self._access_ends:
-                self._access, life = self._refresh()
+                try:
+                    self._access, life = self._refresh()
+                except LabelStudioError as error:
+                    self._failure, self._failed_at = error, time.monotonic()
+                    raise
                 self._access_ends = time.monotonic() + life - _RENEW_BEFORE_S
             return {"Authorization": f"Bearer {self._access}"}
 
@@ -262,52 +275,40 @@ class Host:
             return request
 
         options["auth"] = sign  # so that a .netrc does not replace the token
-        try:
-            if not self.trusted:
-                return self._send_guarded(method, url, **options)
-            timeout = options.setdefault("timeout", _TIMEOUT_S)
-            # A redirected POST becomes a GET, and the token must not go to another host.
-            answer = self._session.request(
-                method, url, allow_redirects=False, stream=True, **options
-            )
-            answer._content = self._content(answer, timeout[1])
-            return answer
-        except (requests.RequestException, HTTPError) as error:
-            raise LabelStudioError(
-                f"Label Studio at {self.url} could not be reached ({why(error)}). "
-                "Is it running, and can this machine reach it there?"
-            ) from None
+        timeout = options.setdefault("timeout", _TIMEOUT_S)
+        limit = _TIMES_LONGER * timeout[1] if self.trusted else _ANNOUNCED_S
+        with Deadline(limit) as deadline:
+            try:
+                if not self.trusted:
+                    return self._send_guarded(deadline, method, url, **options)
+                # A redirected POST becomes a GET, and the token must not go to another host.
+                with self._session.request(
+                    method, url, allow_redirects=False, stream=True, **options
+                ) as answer:
+                    # As requests does itself without stream=True.
+                    answer._content = read_body(answer, deadline, _TRUSTED_BYTES, self._too_much())
+                    return answer
+            except (OSError, HTTPError) as error:
+                reason = why(requests.Timeout() if deadline.passed else error)
+                raise LabelStudioError(
+                    f"Label Studio at {self.url} could not be reached ({reason}). "
+                    "Is it running, and can this machine reach it there?"
+                ) from None
 
-    def _content(self, answer: requests.Response, timeout_s: float) -> bytes:
-        """The body of an answer, of which each byte may take ``timeout_s``. Not by ``read_body``:
-        no ``Deadline`` watches the sockets of a session, so parts are read as they come."""
-        ends = time.monotonic() + _TIMES_SLOWER * timeout_s
-        body = bytearray()
-        with answer:
-            while part := answer.raw.read1(_PART, decode_content=True):
-                body += part
-                if len(body) > _TRUSTED_BYTES:
-                    raise LabelStudioError(f"Label Studio at {self.url} answers with too much.")
-                if time.monotonic() > ends:
-                    raise requests.Timeout
-        return bytes(body)
+    def _too_much(self) -> LabelStudioError:
+        return LabelStudioError(f"Label Studio at {self.url} answers with too much.")
 
     def _send_guarded(
-        self, method: str, url: str, *, timeout: object = None, **options: Any
+        self, deadline: Deadline, method: str, url: str, *, timeout: object, **options: Any
     ) -> requests.Response:
-        """Send through the guard of pictures, which has a time limit of its own."""
+        """Send through the guard of pictures."""
         request = requests.Request(method, url, headers=_USER_AGENT, **options).prepare()
-        too_much = LabelStudioError(f"Label Studio at {self.url} answers with too much.")
         private = LabelStudioError(
             f"Label Studio announced itself at {self.url}, which is in a private network. An admin "
             "has to confirm it: run phraseclick connect, or set PHRASECLICK_LABEL_STUDIO_URL."
         )
-        with (
-            Deadline(_ANNOUNCED_S) as deadline,
-            guarded(request, deadline, private=self._private, refusal=lambda _: private) as answer,
-        ):
-            # As requests does itself without stream=True.
-            answer._content = read_body(answer, deadline, _ANNOUNCED_BYTES, too_much)
+        with guarded(request, deadline, private=self._private, refusal=lambda _: private) as answer:
+            answer._content = read_body(answer, deadline, _ANNOUNCED_BYTES, self._too_much())
             return answer
 
 
@@ -336,7 +337,7 @@ def _body(host: Host, answer: requests.Response) -> Any:
         return None
     try:
         return answer.json()
-    except (requests.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also a number of thousands of digits
         raise LabelStudioError(
             f"{where} answered with a page instead of data. Is this Label Studio's address?",
             answered=status,
@@ -347,7 +348,7 @@ def _detail(answer: requests.Response) -> str:
     """The reason in a refusal, short; '' if there is none."""
     try:
         body = answer.json()
-    except requests.JSONDecodeError:
+    except (ValueError, RecursionError):
         return ""
     if isinstance(body, dict):
         body = body.get("validation_errors") or body.get("detail") or body

@@ -13,14 +13,17 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import HTTPError
 
 from backend.errors import CredentialsError
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.credentials import SECRET_HEADER, load_credentials, webhook_secret
-from backend.label_studio.ssrf import why
+from backend.label_studio.ssrf import Deadline, TimedAdapter, read_body, why
 from backend.settings import Settings, unknown_variables
 
+# The longest silence, and for a whole answer: seconds and bytes.
 _TIMEOUT_S = 5.0
+_ANSWER_S, _ANSWER_BYTES = 15.0, 8 << 20
 # Label Studio sends within its own request, or a moment later if it has a queue.
 _ARRIVES_WITHIN_S = 6.0
 
@@ -55,6 +58,8 @@ class BackendProbe:
         self.url = url.rstrip("/")
         self.why = ""
         self._session = requests.Session()
+        for prefix in ("http://", "https://"):
+            self._session.mount(prefix, TimedAdapter())
         password = settings.basic_auth_password.get_secret_value()
         if settings.basic_auth_user and password:
             # As bytes, since requests refuses text that is not Latin-1.
@@ -73,7 +78,7 @@ class BackendProbe:
             return ""
         try:
             return str(answer.json()["model_version"])
-        except (requests.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             self.why = "something else than PhraseClick answers there"
             return ""
 
@@ -107,9 +112,15 @@ class BackendProbe:
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response | None:
         url = f"{self.url}{path}"
         try:
-            answer = self._session.request(method, url, timeout=_TIMEOUT_S, **options)
-        except requests.RequestException as error:
-            self.why = why(error)
+            with (
+                Deadline(_ANSWER_S) as deadline,
+                self._session.request(
+                    method, url, timeout=_TIMEOUT_S, stream=True, **options
+                ) as answer,
+            ):
+                answer._content = read_body(answer, deadline, _ANSWER_BYTES, OSError("too much"))
+        except (OSError, HTTPError) as error:
+            self.why = why(requests.Timeout() if deadline.passed else error)
             return None
         if answer.status_code == 401:
             self.why = "it asks for another user and password: run this with those of the backend"

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
@@ -62,19 +62,31 @@ def origin_of(url: str) -> Origin | None:
     return parts.scheme, parts.host.lower().rstrip("."), port
 
 
-def read_address(url: str) -> str:
+def read_address(url: str, *, backend: bool = False) -> str:
     """``url`` as ``http://host:8080/path`` without a slash at its end. Raises LabelStudioError.
 
     A user, a query or a fragment is refused: what is appended to the address would otherwise not be
     the path of the request.
+
+    backend: it is the backend's, not Label Studio's.
     """
     url = url.strip()
     url = url if "://" in url or not url else f"http://{url}"
-    url = _PAGE_OF_IT.split(url)[0].rstrip("/")  # as copied from the browser
+    if not backend:
+        url = _PAGE_OF_IT.split(url)[0]  # as copied from the browser
+    url = url.rstrip("/")
     if len(url) > _MAX_ADDRESS or not _ADDRESS.fullmatch(url) or origin_of(url) is None:
+        whose, example, advice = (
+            ("The backend's", "http://host:9090", "Give it with --backend-url.")
+            if backend
+            else (
+                "Label Studio's",
+                "http://host:8080",
+                "Set PHRASECLICK_LABEL_STUDIO_URL to it.",
+            )
+        )
         raise LabelStudioError(
-            "Label Studio's address must look like http://host:8080, without user, password or "
-            "query. Set PHRASECLICK_LABEL_STUDIO_URL to it."
+            f"{whose} address must look like {example}, without user, password or query. {advice}"
         )
     return url
 
@@ -107,10 +119,10 @@ def _ip(address: str) -> _IP:
 
 
 class Deadline:
-    """A time limit on everything in the ``with`` block, also on bodies that arrive byte by byte.
+    """A time limit on all requests of a ``with`` block, also on answers that come byte by byte.
 
-    A socket's own timeout restarts with every byte. Here the sockets are shut down when the time
-    is up.
+    A socket's own timeout restarts with every byte. Here the sockets that this thread uses in the
+    block are shut down when the time is up: those of ``TimedAdapter`` and of ``guarded``.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -122,9 +134,11 @@ class Deadline:
 
     def __enter__(self) -> "Deadline":
         self._timer.start()
+        _entered.deadlines = (*_deadlines(), self)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        _entered.deadlines = _deadlines()[:-1]
         self._timer.cancel()
         with self._lock:
             for sock in self._sockets:
@@ -142,7 +156,7 @@ class Deadline:
     def watch(self, sock: socket.socket) -> None:
         """Shut ``sock`` down when time is up. Keeps a duplicate, since TLS takes the object."""
         with self._lock:
-            self._sockets.append(sock.dup())
+            self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
         if self.passed:
             self._shut()
 
@@ -151,6 +165,14 @@ class Deadline:
             for sock in self._sockets:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+
+# In each thread, those whose block it is in, the innermost last.
+_entered = threading.local()
+
+
+def _deadlines() -> tuple[Deadline, ...]:
+    return getattr(_entered, "deadlines", ())
 
 
 @contextlib.contextmanager
@@ -178,11 +200,13 @@ def guarded(
     def connect(connection: HTTPConnection) -> socket.socket:
         return _connect(connection, deadline, allows, refusal)
 
+    adapter = HTTPAdapter(max_retries=0)
+    adapter.poolmanager.pool_classes_by_scheme = _pool_classes(connect)
     # The certificates that an admin set for requests. Requests reads these variables itself, but
     # only together with those of proxies, which must be ignored here.
     certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     with (
-        contextlib.closing(_adapter(connect)) as adapter,
+        contextlib.closing(adapter),
         adapter.send(
             request,
             stream=True,
@@ -216,8 +240,12 @@ def read_body(
 def why(error: Exception) -> str:
     """Why a request got no answer, in words. Not the error's own text, which quotes the URL."""
     text = repr(error)
-    if isinstance(error, requests.exceptions.SSLError):
+    if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "no encrypted connection could be made: does it answer http:// instead?"
+    if "CA certificate bundle" in text:
+        return "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names no file of certificates"
     if isinstance(error, requests.Timeout | TimeoutError) or "ReadTimeoutError" in text:
         return "it did not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -252,7 +280,6 @@ def _connect(
             failure = error
             sock.close()
             continue
-        deadline.watch(sock)
         return sock
     if isinstance(failure, TimeoutError):
         raise ConnectTimeoutError(connection, "no answer")
@@ -285,16 +312,25 @@ def _resolve(connection: HTTPConnection, deadline: Deadline) -> list[_AddressInf
     return answer
 
 
-def _adapter(connect: Callable[[HTTPConnection], socket.socket]) -> HTTPAdapter:
-    """A requests adapter whose connections are all opened by ``connect``, through no proxy."""
+def _pool_classes(connect: Callable[[Any], socket.socket]) -> dict[str, Any]:
+    """Pools whose connections are opened by ``connect`` and keep to this thread's deadlines."""
+
+    def watched(sock: socket.socket) -> socket.socket:
+        for deadline in _deadlines():
+            deadline.watch(sock)
+        return sock
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return connect(self)
+            return watched(connect(self))
 
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return connect(self)
+        def request(self, *arguments: Any, **options: Any) -> None:
+            if self.sock is not None:  # kept from an earlier request
+                watched(self.sock)
+            super().request(*arguments, **options)
+
+    class SecureConnection(Connection, HTTPSConnection):
+        pass
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
@@ -302,6 +338,20 @@ def _adapter(connect: Callable[[HTTPConnection], socket.socket]) -> HTTPAdapter:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = SecureConnection
 
-    adapter = HTTPAdapter(max_retries=0)
-    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
-    return adapter
+    return {"http": Pool, "https": SecurePool}
+
+
+class TimedAdapter(HTTPAdapter):
+    """An adapter of a session whose requests keep to the ``Deadline`` around them."""
+
+    _POOLS: ClassVar = _pool_classes(HTTPConnection._new_conn)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = self._POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        if manager.proxy.scheme in self._POOLS:  # connections to SOCKS are opened in their own way
+            manager.pool_classes_by_scheme = self._POOLS
+        return manager

@@ -45,6 +45,7 @@ class Host:
         self.refreshed = 0
         self.calls: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.adds: dict[str, str] = {}  # headers of its answers
         self.pages: dict[str, Callable[[str, dict[str, list[str]], Any], Reply]] = {}
 
     def give(self, path: str, body: Any, status: int = 200) -> None:
@@ -92,7 +93,8 @@ def host() -> Iterator[Host]:
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", content.decode())
-            self.send_header("Content-Length", str(len(content)))
+            for header in {**host.adds, "Content-Length": str(len(content))}.items():
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(content)
 

@@ -64,27 +64,54 @@ def test_a_host_that_does_not_answer_in_time_is_reported(
         answered.set()
 
 
-def test_an_answer_that_comes_byte_by_byte_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a proxy that is broken: each byte is in time, the whole never
+@pytest.mark.parametrize("slow", ["header", "body", "body to be tried again"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_answer_that_comes_byte_by_byte_ends(
+    slow: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a proxy that is broken: each byte is in time, the whole never, on a connection that is
+    # new or was used before
     monkeypatch.setattr("backend.label_studio.host._TIMEOUT_S", (1.0, 0.3))
     listening = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    status = b"503 Later\r\nRetry-After: 3600" if slow == "body to be tried again" else b"200 OK"
 
     def trickle() -> None:
-        connection = listening.accept()[0]
         with suppress(OSError):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            connection = listening.accept()[0]
+            if kept:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 " + status + b"\r\n")
+            if slow != "header":
+                connection.sendall(b"Content-Length: 1000000\r\n\r\n")
             for _ in range(100):
                 time.sleep(0.1)
-                connection.sendall(b" ")
+                connection.sendall(b"x")
 
     threading.Thread(target=trickle, daemon=True).start()
+    studio = LabelStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", LEGACY)
+    if kept:
+        studio.get("/api/x")
+    # when
     started = time.monotonic()
     with pytest.raises(LabelStudioError, match="did not answer in time"):
-        LabelStudio(url, LEGACY).get("/api/x")
-
+        studio.get("/api/x")
+    # then
     assert time.monotonic() - started < 5
     listening.close()
+
+
+def test_a_host_does_not_choose_for_how_long_its_caller_waits(host: Host) -> None:
+    # given one that is down until tomorrow
+    host.adds["Retry-After"] = "86400"
+    host.give("/api/x", {}, 503)
+
+    started = time.monotonic()
+    with pytest.raises(LabelStudioError, match="answered 503"):
+        LabelStudio(host.url, LEGACY).get("/api/x")
+
+    assert time.monotonic() - started < 20
 
 
 def test_an_answer_without_end_is_not_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +158,7 @@ def test_a_redirect_to_the_log_in_page_means_an_invalid_token(host: Host) -> Non
         LabelStudio(host.url, LEGACY).project(3)
 
 
-@pytest.mark.parametrize("content", [b"<html>hello</html>", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"<html>hello</html>", b"[" * 100_000, b"1" * 5_000])
 def test_a_page_instead_of_data_is_reported(host: Host, content: bytes) -> None:
     host.give("/api/projects/3/", content)
 

@@ -6,7 +6,8 @@ import time
 import pytest
 import requests
 
-from backend.label_studio.ssrf import Deadline, is_private, is_public, why
+from backend.errors import LabelStudioError
+from backend.label_studio.ssrf import Deadline, is_private, is_public, read_address, why
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,14 @@ def test_a_deadline_shuts_a_socket_that_is_added_too_late() -> None:
     ("error", "words"),
     [
         (requests.Timeout(), "it did not answer in time"),
-        (requests.exceptions.SSLError(), "its certificate is not trusted"),
+        (
+            requests.exceptions.SSLError("… CERTIFICATE_VERIFY_FAILED …"),
+            "its certificate is not trusted",
+        ),
+        (
+            requests.exceptions.SSLError("… WRONG_VERSION_NUMBER …"),
+            "no encrypted connection could be made: does it answer http:// instead?",
+        ),
         (requests.ConnectionError("… NameResolutionError: Failed …"), "its host name is unknown"),
         (requests.exceptions.InvalidURL(), "its address is not valid"),
     ],
@@ -112,3 +120,15 @@ def test_private_addresses() -> None:
     assert is_private("http://10.0.0.7") is True
     assert is_private("http://8.8.8.8") is False
     assert is_private("http://no-such-host.invalid") is None
+
+
+def test_an_address_of_the_backend_is_read_as_label_studios() -> None:
+    assert read_address(" 127.0.0.1:9090/user/ ", backend=True) == "http://127.0.0.1:9090/user"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://[::1", "http://u:p@host", "http://host?x", "ftp://host", "http://h\udcff"]
+)
+def test_what_cannot_be_an_address_of_the_backend_is_refused(url: str) -> None:
+    with pytest.raises(LabelStudioError, match="--backend-url"):
+        read_address(url, backend=True)

@@ -1,6 +1,8 @@
 """Label Studio's tokens: how each kind is sent, where to, and what a refusal says."""
 
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -109,6 +111,35 @@ def test_threads_share_one_exchange(host: Host) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(client.project, [3] * 8))
 
+    assert host.refreshed == 1
+
+
+def test_threads_that_waited_for_an_exchange_share_its_failure(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a host that refuses the token once all threads wait for the exchange
+    client = LabelStudio(host.url, PERSONAL)
+    waiting = threading.Barrier(4, timeout=20)
+    refresh = client._refresh
+
+    def slow() -> tuple[str, float]:
+        waiting.wait()
+        time.sleep(0.2)
+        return refresh()
+
+    monkeypatch.setattr(client, "_refresh", slow)
+    host.personal.clear()
+
+    def ask(number: int) -> None:
+        if number:
+            waiting.wait()
+        with pytest.raises(TokenError, match="revoked"):
+            client.project(3)
+
+    # when
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(4)))
+    # then
     assert host.refreshed == 1
 
 
