@@ -3,13 +3,16 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+# Longer is a mistake, and later more than a calendar holds.
+_HOUR_S, _WEEK_S, _CENTURY_DAYS = 3600.0, 604_800.0, 36_525.0
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
@@ -18,7 +21,10 @@ LogFormat = Literal["text", "json"]
 class Settings(BaseSettings):
     """Read from the environment (``PHRASECLICK_DATA`` …); the command line overrides some."""
 
-    model_config = SettingsConfigDict(env_prefix="PHRASECLICK_", extra="ignore")
+    # An empty variable, as a line "NAME=" of an .env file sets it, is the default.
+    model_config = SettingsConfigDict(
+        env_prefix="PHRASECLICK_", extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     # -- state
     data: Path = Field(Path("phraseclick-data"), description="Folder that holds all state.")
@@ -54,10 +60,10 @@ class Settings(BaseSettings):
         description="X-PhraseClick-Secret that /webhook requires; empty: created by connect.",
     )
     # A context holds clicks and drafts with masks: some MB on large pictures, never hundreds.
-    max_request_bytes: int = Field(64 * MIB, description="Maximum size of a request.")
+    max_request_bytes: int = Field(64 * MIB, gt=0, description="Maximum size of a request.")
     # An annotation with forty masks of six megapixels has some 20 MB. What is larger is read from
     # Label Studio's API later.
-    webhook_max_bytes: int = Field(32 * MIB, description="Maximum size of a webhook.")
+    webhook_max_bytes: int = Field(32 * MIB, gt=0, description="Maximum size of a webhook.")
     allowed_hosts: str = Field(
         "",
         description="Host names of this backend, with commas; empty: local names, addresses and "
@@ -69,17 +75,23 @@ class Settings(BaseSettings):
         False, description="Also fetch pictures from private and link-local addresses."
     )
     # Label Studio waits 100 s for a prediction, annotators much less.
-    picture_timeout_s: float = Field(20.0, description="Time limit of a picture's download.")
-    picture_max_bytes: int = Field(100 * MIB, description="Maximum size of a picture file.")
+    picture_timeout_s: float = Field(
+        20.0, gt=0, le=_HOUR_S, description="Time limit of a picture's download."
+    )
+    picture_max_bytes: int = Field(100 * MIB, gt=0, description="Maximum size of a picture file.")
     # Above this a decoded RGB picture needs more than 300 MB: a decompression bomb or a mistake.
     picture_max_pixels: int = Field(
-        100_000_000, description="Maximum number of pixels of a picture."
+        100_000_000, gt=0, description="Maximum number of pixels of a picture."
     )
     # One of the largest pictures with transparency takes 1 GB while it is decoded.
     picture_memory_bytes: int = Field(
-        1024 * MIB, description="Memory for decoding pictures, all threads of a process together."
+        1024 * MIB,
+        gt=0,
+        description="Memory for decoding pictures, all threads of a process together.",
     )
-    picture_cache_bytes: int = Field(2048 * MIB, description="Disk space for downloaded pictures.")
+    picture_cache_bytes: int = Field(
+        2048 * MIB, ge=0, description="Disk space for downloaded pictures."
+    )
 
     # -- interaction
     new_object: Literal["auto", "refine", "new"] = Field(
@@ -107,24 +119,26 @@ class Settings(BaseSettings):
         description="When to predict masks from label names; batch: for several tasks at once.",
     )
     outline_tolerance: float = Field(
-        0.5, description="Pixels by which the corners of a polygon may be off."
+        0.5, ge=0, description="Pixels by which the corners of a polygon may be off."
     )
     # Longer than a weekend with public holidays.
-    forget_after_days: float = Field(14.0, description="Days until unused objects are forgotten.")
+    forget_after_days: float = Field(
+        14.0, ge=0, le=_CENTURY_DAYS, description="Days until unused objects are forgotten."
+    )
 
     # -- model
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
     # The network's layers are small: two threads take longer than one, and twice the processor.
-    torch_threads: int = Field(1, description="CPU threads per click; 0: one per core.")
+    torch_threads: int = Field(1, ge=0, description="CPU threads per click; 0: one per core.")
     parallel_passes: int = Field(
         0,
         ge=0,
         description="Clicks answered side by side; 0: one per core, up to 4.",
     )
     # About 3.5 MB per picture and per crop: 40 annotators, and a server of about 1 GB.
-    embedding_cache_bytes: int = Field(256 * MIB, description="Memory for encoded pictures.")
+    embedding_cache_bytes: int = Field(256 * MIB, ge=0, description="Memory for encoded pictures.")
     # About 10 MB each: the champions of twenty projects, and their predecessors for rollbacks.
-    versions_bytes: int = Field(256 * MIB, description="Memory for loaded model versions.")
+    versions_bytes: int = Field(256 * MIB, ge=0, description="Memory for loaded model versions.")
 
     # -- learning from accepted labels
     learn: bool = Field(True, description="Start trainings automatically.")
@@ -132,10 +146,13 @@ class Settings(BaseSettings):
     learn_after_labels: int = Field(20, ge=1, description="New labels that start a training.")
     # So that a series of submits starts one training, which includes the last label.
     learn_debounce_s: float = Field(
-        60.0, ge=0, description="Seconds without a new label before it starts."
+        60.0, ge=0, le=_WEEK_S, description="Seconds without a new label before it starts."
     )
     learn_minutes: float = Field(
-        25.0, gt=0, description="Time limit of a scheduled training; others get 4 minutes at most."
+        25.0,
+        gt=0,
+        le=_WEEK_S / 60,
+        description="Time limit of a scheduled training; others get 4 minutes at most.",
     )
     replay: str = Field(
         "", description="Data set to rehearse in trainings; empty: rehearse the base's answers."
@@ -154,11 +171,14 @@ class Settings(BaseSettings):
         0.5, gt=0, le=1, description="Share of the GPU's memory that a training may use."
     )
     # On two cores a training takes minutes, scoring a large project an hour or two.
-    longest_job_hours: float = Field(6.0, gt=0, description="Time limit of a job.")
+    longest_job_hours: float = Field(
+        6.0, gt=0, le=_WEEK_S / 3600, description="Time limit of a job."
+    )
     # A busy worker sends a heartbeat every few seconds.
     lease_s: float = Field(
         45.0,
         gt=0,
+        le=_HOUR_S,
         description="Seconds without a heartbeat after which another worker takes over a job.",
     )
     acquisition: Literal["clicks", "saving", "uncertainty", "off"] = Field(
@@ -178,10 +198,30 @@ class Settings(BaseSettings):
     # -- reports
     # Longer than anyone looks at one object; a lunch break must not count as work.
     idle_minutes: float = Field(
-        5.0, gt=0, description="Pauses longer than this count as this long in reports."
+        5.0,
+        gt=0,
+        le=_HOUR_S / 60,
+        description="Pauses longer than this count as this long in reports.",
     )
     # About 3 KB per mask: 300 MB for 100,000 interactions.
-    keep_masks_days: float = Field(90.0, ge=0, description="Days for which served masks are kept.")
+    keep_masks_days: float = Field(
+        90.0, ge=0, le=_CENTURY_DAYS, description="Days for which served masks are kept."
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Without blanks around it. Quotes that a shell would take off are refused, since they make
+        other names of files and addresses. A secret may have any characters."""
+        field = cls.model_fields[str(info.field_name)]
+        if not isinstance(value, str) or field.annotation is SecretStr:
+            return value
+        value = value.strip()
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise PydanticCustomError("unicode", "It is not text in UTF-8")
+        if value[:1] in ("'", '"') and value.endswith(value[0]):
+            raise PydanticCustomError("quoted", "The quotes are part of its value: leave them out")
+        return value or field.default
 
     @property
     def has_password(self) -> bool:

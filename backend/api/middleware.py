@@ -288,7 +288,10 @@ class AllowedHosts:
         self._settings = settings
         self._has_password = settings.has_password
         names = settings.allowed_hosts.replace(",", " ").split()
-        self._chosen = frozenset(name.casefold() for name in names)
+        # Also as addresses, or with a port.
+        self._chosen = frozenset(
+            _name(name.partition("://")[2].rstrip("/") or name) for name in names
+        )
         self._own = frozenset({"localhost", socket.gethostname().casefold()})
         self._connected: frozenset[str] = frozenset()
         self._read_at = 0.0

@@ -200,7 +200,9 @@ def test_the_name_given_to_connect_is_ours_and_a_damaged_file_gives_none(tmp_pat
 
 
 def test_chosen_names_are_the_only_ones_and_a_password_needs_none(tmp_path: Path) -> None:
-    chosen = AllowedHosts(Settings(data=tmp_path, allowed_hosts="a.example, labels.example"))
+    chosen = AllowedHosts(
+        Settings(data=tmp_path, allowed_hosts="a.example, http://labels.example:9090/")
+    )
     guarded = AllowedHosts(Settings(data=tmp_path, **PASSWORD))
 
     assert chosen.allows("labels.example")
