@@ -31,8 +31,9 @@ _SHAPES = (
 # later lines, and only the newest, since every line is searched for each of them.
 _TOKEN = re.compile(r"[0-9a-fA-F]{40}|[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 _MAX_TOKEN = 4_000
-# C0 and C1 control characters, and the separators that some viewers break lines at.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 control characters, the separators that some viewers break lines at, and halves of
+# characters, which no stream writes.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 20_000
 

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -71,11 +72,25 @@ def open_database(settings: "Settings") -> "closing[Database]":
     return closing(open_database(settings))
 
 
-def console() -> "Console":
-    """Standard output, without line breaks or colours of its own."""
-    from rich.console import Console
+def console(*, soft_wrap: bool = True, stderr: bool = False) -> "Console":
+    """Standard output or error, without line breaks (``soft_wrap``) or colours of its own.
 
-    return Console(soft_wrap=True, highlight=False)
+    Names and texts from outside cannot repaint the terminal: control characters are escaped.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    from backend.logs import escaped
+
+    class Escaping(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for text, style, control in super().render(renderable, options):
+                lines = text if control else "\n".join(map(escaped, text.split("\n")))
+                yield Segment(lines, style, control)
+
+    return Escaping(soft_wrap=soft_wrap, highlight=False, stderr=stderr)
 
 
 def user() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.common import Data, open_database, settings_of
+from backend.cli.common import Data, console, keep_private, open_database, settings_of
 from backend.errors import DatabaseError, LabelConfigError, LabelStudioError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def connect(
 
     settings = settings_of(data)
     access = _access(settings, url, _read_token(token, token_file), backend_url, ask=True)
+    keep_private(settings)  # before Label Studio is changed, since the token will be stored there
     label_studio = LabelStudio(access.url, access.token)
     config = _read_config(write_config) if write_config else None
     if config is not None and not yes:
@@ -232,6 +233,7 @@ def _access(
     ask: ask for a missing token where a person sits in front of a terminal.
     """
     from backend.label_studio.credentials import Credentials
+    from backend.label_studio.ssrf import read_address
 
     known = known or Credentials("", "", _DEFAULT_BACKEND)
     url = url or settings.label_studio_url or known.url
@@ -245,7 +247,8 @@ def _access(
         )
     if missing:
         raise LabelStudioError(f"Give {' and '.join(missing)}.")
-    return Credentials(url, token, backend_url or known.backend_url)
+    backend_url = read_address(backend_url or known.backend_url, backend=True)
+    return Credentials(url, token, backend_url)
 
 
 def _diagnostics(settings: "Settings", project: int, access: "Credentials") -> "Diagnostics":
@@ -281,20 +284,19 @@ def _read_config(name: str) -> str:
 
 
 def _ask_before_overwriting(label_studio: "LabelStudio", project: int) -> None:
-    present = label_studio.project(project).get("label_config", "")
+    present = label_studio.project(project).get("label_config") or ""
     if present.replace(" ", "") not in ("", "<View></View>"):
         typer.confirm(f"Overwrite the labeling config of project {project}?", abort=True)
 
 
 def _show(findings: Iterator["Finding"]) -> int:
     """Print each finding as soon as it is known; return the number of problems."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from backend.logs import escaped
 
-    console = Console(highlight=False)
+    output = console(soft_wrap=False)
     bad = 0
     for finding in findings:
         mark = {True: "[green]ok[/]", None: "[yellow]note[/]", False: "[red]bad[/]"}[finding.good]
@@ -303,7 +305,7 @@ def _show(findings: Iterator["Finding"]) -> int:
             row.add_column(width=width, no_wrap=True)
         row.add_column()
         row.add_row(mark, finding.about, escape(escaped(finding.sentence)))
-        console.print(row)
+        output.print(row)
         bad += finding.good is False
     return bad
 

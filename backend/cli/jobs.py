@@ -68,8 +68,6 @@ def job(
     data: Data = None,
 ) -> None:
     """Show one job and its log. With --follow, exit status 1 means that it was not done."""
-    from rich.console import Console
-
     from backend.cli import tables
     from backend.jobs.queue import Jobs
 
@@ -77,7 +75,7 @@ def job(
         store = Jobs(database)
         shown = store.get(number)
         if follow:
-            shown = tables.follow(Console(stderr=True) if json else console(), store, number)
+            shown = tables.follow(console(stderr=json), store, number)
         log = [] if follow and not json else store.log(number)
         if json:
             lines = [tables.as_json(line) for line in log]

@@ -6,6 +6,7 @@ loads neither torch nor gensim. The modules of this package import nothing heavy
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -59,17 +60,29 @@ def main() -> None:
     try:
         app(obj=_folder_of_version)
     except PhraseClickError as error:
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
-        sys.exit(1)
+        _end(str(error))
+    except OSError as error:  # such as a full disk, or a folder of another user
+        if error.strerror is None:
+            raise
+        _end(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
     except ValueError as error:
-        typer.secho(_about_settings(error), fg=typer.colors.RED, err=True)
-        sys.exit(1)
+        _end(_about_settings(error))
+
+
+def _end(sentence: str) -> NoReturn:
+    from backend.logs import escaped
+
+    lines = "\n".join(map(escaped, sentence.split("\n")))
+    typer.secho(lines, fg=typer.colors.RED, err=True)
+    sys.exit(1)
 
 
 def _about_settings(error: ValueError) -> str:
     """What is wrong with the settings, a line each; any other error is raised again."""
     from pydantic import ValidationError
 
+    if isinstance(error, UnicodeError):
+        return "A name or file of this command is not in UTF-8."
     if not isinstance(error, ValidationError) or error.title != "Settings":
         raise error
     wrong = error.errors(include_input=False, include_url=False)

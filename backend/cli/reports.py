@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backend.cli.common import AnyProject, Data, open_database, settings_of
+from backend.cli.common import AnyProject, Data, console, open_database, settings_of
 from backend.errors import ReportError
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ def samples(
     data: Data = None,
 ) -> None:
     """Show which accepted labels were kept as samples and why, or export them."""
-    from rich.console import Console
-
     from backend.label_studio.payloads import number_of
     from backend.samples.rules import projects
 
@@ -46,9 +44,9 @@ def samples(
             )
         if export is None:
             for key in known:
-                _show_counts(Console(), database, key)
+                _show_counts(console(soft_wrap=False), database, key)
         elif len(known) == 1:
-            _export(Console(), settings, database, known[0], export, split)
+            _export(console(), settings, database, known[0], export, split)
         else:
             raise ReportError("Name the project to export with --project.")
 
@@ -93,8 +91,6 @@ def report(
 
     Times are UTC. If an output file is given, the tables are not printed.
     """
-    from rich.console import Console
-
     from backend.reports.output import RECORDS, csv_text, json_text, render, write_parquet
     from backend.reports.queries import Report, Reports
     from backend.reports.tables import in_terminal
@@ -120,7 +116,7 @@ def report(
             if html:
                 _write(html, [render(made)])
             if not any((json, html, csv, parquet)):
-                output = Console(highlight=False)
+                output = console(soft_wrap=False)
                 for part in in_terminal(made, tasks):
                     output.print(part)
         entries = reports.every_task if rows == "tasks" else reports.regions
@@ -157,7 +153,7 @@ def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
     typer.echo(f"Wrote {path}", err=True)
 
 
-def _show_counts(console: "Console", database: "Database", key: str) -> None:
+def _show_counts(output: "Console", database: "Database", key: str) -> None:
     from rich.table import Table
 
     from backend.samples.rules import count_samples
@@ -171,15 +167,15 @@ def _show_counts(console: "Console", database: "Database", key: str) -> None:
     for (group, name), number in counts.numbers.items():
         table.add_row(group if group != before else "", name, str(number))
         before = group
-    console.print(table)
+    output.print(table)
     asked = counts.asked_at.strftime("%Y-%m-%d %H:%M UTC") if counts.asked_at else "never"
-    console.print(f"Last synced with Label Studio: {asked}.", highlight=False)
+    output.print(f"Last synced with Label Studio: {asked}.")
     if counts.error:
-        console.print(f"The last sync failed: {counts.error}", highlight=False, markup=False)
+        output.print(f"The last sync failed: {counts.error}", markup=False)
 
 
 def _export(
-    console: "Console",
+    output: "Console",
     settings: "Settings",
     database: "Database",
     key: str,
@@ -195,15 +191,11 @@ def _export(
         raise ReportError(
             "There are no samples to export yet. phraseclick samples shows which were skipped."
         )
-    with Progress(console=console) as bar:
+    with Progress(console=output) as bar:
         task = bar.add_task("exporting", total=len(dataset))
         written, missing = export(
             dataset, path, lambda done, total: bar.update(task, completed=done)
         )
     for sentence in missing:
-        console.print(sentence, style="yellow", highlight=False, markup=False)
-    console.print(
-        f"Wrote {written} object{'' if written == 1 else 's'} to {path}.",
-        highlight=False,
-        markup=False,
-    )
+        output.print(sentence, style="yellow", markup=False)
+    output.print(f"Wrote {written} object{'' if written == 1 else 's'} to {path}.", markup=False)

@@ -12,7 +12,7 @@ a valid token no uploaded picture can be fetched.
 import json
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,13 @@ def load_credentials(settings: Settings) -> dict[int, Credentials]:
     path = settings.data / CREDENTIALS_FILE
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return {int(project): Credentials(**row) for project, row in rows.items()}
+        known = {int(project): Credentials(**row) for project, row in rows.items()}
+        if all(isinstance(text, str) for one in known.values() for text in astuple(one)):
+            return known
+        raise ValueError
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CredentialsError(
             f"The stored access to Label Studio cannot be read ({path}: {_reason(error)}). Run "
             "phraseclick connect for each project again."

@@ -35,6 +35,7 @@ _NOT_SENDABLE = (
     "Label Studio cannot send the backend's user and password: they contain characters outside of "
     "Latin-1. Choose others."
 )
+_NOT_AS_IT = "{} answers, but not as Label Studio. Check its address."
 _RUN_CONNECT = "Run phraseclick connect for this project again."
 
 
@@ -115,14 +116,16 @@ class Diagnostics:
             except LabelStudioError as error:
                 yield Finding("Label Studio", False, str(error))
                 return
+            except (LookupError, TypeError, AttributeError):  # of a field of its answers
+                yield Finding("Label Studio", False, _NOT_AS_IT.format(self.label_studio.url))
+                return
 
     # -- Label Studio and the project
 
     def _check_token(self) -> Iterator[Finding]:
         who = self.label_studio.whoami().get("email")
         if who is None:
-            url = self.label_studio.url
-            raise _StopError("token", f"{url} answers, but not as Label Studio. Check its address.")
+            raise _StopError("token", _NOT_AS_IT.format(self.label_studio.url))
         release = self.label_studio.version().get("release", "")
         yield Finding("token", True, f"Label Studio {release} knows you as {who}.")
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner
 
 from backend.cli import connect
+from backend.cli.common import console
 from backend.cli.main import COMMANDS, app
 from backend.db.engine import Database
 from backend.db.migrations import migrate
@@ -96,6 +98,14 @@ def test_what_cannot_be_used_is_one_sentence(
     done = run("serve", "--port", str(free_port()), **settings)
     assert done.returncode == 1
     assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_be_used_is_one_sentence() -> None:
+    done = run("doctor", DATA="x" * 300)
+
+    assert done.returncode == 1
+    assert "cannot be used: File name too long." in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -224,6 +234,17 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
         process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()[-3000:]
     assert [pid for pid in family if alive(pid)] == []
+
+
+def test_a_name_in_any_table_does_not_paint_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table("label")
+    table.add_row("\x1b[2J\ud800 Cats and dogs")
+
+    console().print(table)
+
+    assert "\\x1b[2J\\ud800" in capsys.readouterr().out
 
 
 def test_a_name_from_label_studio_does_not_paint_the_terminal(

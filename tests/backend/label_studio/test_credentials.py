@@ -3,9 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
+from backend.errors import CredentialsError
 from backend.label_studio.credentials import (
+    CREDENTIALS_FILE,
     SECRET_FILE,
     Credentials,
     forget_credentials,
@@ -50,6 +53,23 @@ def test_credentials_of_one_project_are_forgotten(tmp_path: Path) -> None:
 
     assert list(load_credentials(settings)) == [2]
     assert not forget_credentials(settings, 1)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "[]",
+        '{"1": {}}',
+        '{"1": {"url": "u", "token": null, "backend_url": "b"}}',
+        "[" * 100_000,
+    ],
+)
+def test_damaged_credentials_are_an_error(written: str, tmp_path: Path) -> None:
+    (tmp_path / CREDENTIALS_FILE).write_text(written)
+
+    with pytest.raises(CredentialsError, match="phraseclick connect"):
+        load_credentials(Settings(data=tmp_path))
 
 
 def test_a_token_does_not_show_where_the_access_is_printed() -> None:

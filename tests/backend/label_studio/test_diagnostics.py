@@ -106,6 +106,16 @@ def bad(findings: list[Finding]) -> str:
     return " ".join(finding.sentence for finding in findings if finding.good is False)
 
 
+@pytest.mark.parametrize("answer", [{}, {"title": None, "label_config": None}])
+def test_a_host_that_answers_otherwise_than_label_studio_is_one_sentence(
+    answer: dict[str, Any], settings: Settings
+) -> None:
+    studio = Studio()
+    studio.about = answer
+
+    assert "answers, but not as Label Studio" in bad(list(steps(studio, settings).check()))
+
+
 def test_a_config_is_taken_back_when_the_backend_cannot_be_connected(settings: Settings) -> None:
     # given
     studio = Studio(unreachable="Can't connect to ML backend")
