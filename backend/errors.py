@@ -15,6 +15,7 @@ PhraseClickError (model/errors.py)
     │   ├── TokenError              its token is missing, expired or of the wrong kind
     │   └── CredentialsError        a file of secrets in the data folder cannot be read
     ├── DatabaseError           the backend's own database is missing, locked or too old
+    │   └── UnstorableError         a value that no column can hold was asked for
     ├── VersionError            a model version is unknown, gone, or may not serve
     ├── StorageError            the store of model versions is unreachable, full or damaged
     ├── JobError                a job is unknown, has ended, or cannot be requested
@@ -104,6 +105,10 @@ class CredentialsError(LabelStudioError, status=503):
 
 class DatabaseError(BackendError):
     """The backend's own database is missing, locked or too old."""
+
+
+class UnstorableError(DatabaseError, status=422):
+    """A value that no column can hold: a number of 20 digits, half a character, a NUL."""
 
 
 class VersionError(BackendError, status=404):

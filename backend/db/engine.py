@@ -40,13 +40,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
-from backend.errors import DatabaseError
+from backend.errors import DatabaseError, UnstorableError
 
 # A writer holds the lock for a few milliseconds; after ten seconds something is broken.
 _BUSY_S = 10
@@ -252,6 +252,11 @@ def database_errors() -> Iterator[None]:
     """Turn a driver's error into a DatabaseError with a sentence."""
     try:
         yield
+    except (DataError, OverflowError, UnicodeEncodeError) as error:
+        raise UnstorableError(
+            "A number or text of this request is too large for the database, or has characters "
+            "that it cannot hold."
+        ) from error
     except (DBAPIError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         lines = str(cause).strip().splitlines()

@@ -4,9 +4,9 @@ Nothing here needs the model or changes a row. A project's columns stay in memor
 new is written (``cost_frame``); single tasks and histories are read on request.
 """
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -43,7 +43,6 @@ EVERYTHING = ReportFilter()
 # Cost frames in memory; each takes some MB for 100,000 interactions. *choice*
 _FRAMES = 16
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # The largest number that a database stores.
 _LARGEST = 2**63 - 1
 
@@ -282,7 +281,7 @@ class Report:
 
 def _moment(name: str, text: str, *, end: bool = False) -> datetime:
     try:
-        if _DAY.fullmatch(text):
+        with suppress(ValueError):  # a day, in any of its forms
             day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
             return day + timedelta(days=1) if end else day
         moment = datetime.fromisoformat(text)

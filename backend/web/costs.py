@@ -80,7 +80,6 @@ def _within(one: DroppedMasks, where: ReportFilter) -> bool:
     return (
         (where.label is None or where.label in one.labels)
         and (where.annotator is None or where.annotator == one.annotator)
-        and (where.tasks is None or one.task in where.tasks)
         and (where.since is None or (at is not None and at >= where.since))
         and (where.until is None or (at is not None and at < where.until))
     )
@@ -132,11 +131,11 @@ def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> Repo
         annotator=asked["annotator"],
         phrase=_PHRASE.get(asked["words"]),
     )
-    weeks, task = number_in(asked["weeks"]), number_in(asked["task"])
+    weeks = number_in(asked["weeks"])
     if weeks and chosen.since is None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         chosen = replace(chosen, since=today - timedelta(weeks=min(weeks, _MOST_WEEKS)))
-    return chosen if task is None else replace(chosen, tasks=(task,))
+    return chosen
 
 
 # -- tasks
@@ -187,9 +186,10 @@ class Object:
 @pages.get("/projects/{project}/tasks")
 def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
     sorting = _sorting(asked, "last_at", SORTS)
+    where, task = _filter_of(board, key, asked), number_in(asked["task"])
     listed = board.reports.tasks(
         key,
-        _filter_of(board, key, asked),
+        where if task is None else replace(where, tasks=(task,)),
         sort=sorting["sort"],
         descending=sorting["descending"],
         page=number_in(asked["page"]) or 1,

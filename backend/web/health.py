@@ -12,6 +12,7 @@ from backend.db.models import AnnouncementRow, ProjectRow, RecentError, SampledP
 from backend.errors import StorageError
 from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of
+from backend.logs import hidden
 from backend.reports.wording import counted
 from backend.web.board import Board, Dashboard, router
 from backend.worker.webhook_inbox import Deliveries
@@ -48,11 +49,11 @@ def health(request: Request, board: Board) -> Response:
         jobs=_jobs(board),
         failures=_failures(board),
         projects=_projects(board),
-        database=board.database.url.render_as_string(hide_password=True),
+        database=hidden(board.database.url.render_as_string()),
         database_kind="SQLite" if board.database.is_sqlite else "PostgreSQL",
         milliseconds=milliseconds,
         store=_store(board),
-        store_name=board.settings.checkpoint_store or "versions in the data folder",
+        store_name=hidden(board.settings.checkpoint_store) or "versions in the data folder",
         broker="a file queue" if not board.settings.broker_url else "a broker",
         serving=board.service.health()["model_version"],
     )

@@ -14,7 +14,7 @@ from sqlalchemy.exc import StatementError
 from backend.db.engine import Database
 from backend.db.migrations import check, migrate
 from backend.db.models import ProjectRow, TargetRow, TaskRow
-from backend.errors import DatabaseError
+from backend.errors import DatabaseError, UnstorableError
 from backend.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -106,6 +106,19 @@ def test_a_locked_database_raises_a_sentence(database, monkeypatch):
     with pytest.raises(DatabaseError, match="locked"), impatient.write():
         pass
     other.close()
+
+
+@pytest.mark.parametrize("value", [2**70, "\ud800", pytest.param("\0", marks=pytest.mark.slow)])
+def test_what_no_column_can_hold_is_the_fault_of_who_asks(database, value, request):
+    if value == "\0":  # which SQLite holds
+        database = Database(request.getfixturevalue("spares").take())
+    column = TaskRow.task_id if isinstance(value, int) else TaskRow.project
+
+    with pytest.raises(UnstorableError) as refused, database.read() as connection:
+        connection.execute(select(TaskRow).where(column == value))
+
+    assert refused.value.status == 422
+    database.close()
 
 
 def test_times_come_back_in_utc_and_need_a_zone(database):

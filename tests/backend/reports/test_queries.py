@@ -18,8 +18,11 @@ def test_nothing_said_narrows_nothing(team: Any) -> None:
     assert team.reports.where(team.key, since="", version="", annotator="") == ReportFilter()
 
 
-def test_both_days_count(team: Any) -> None:
-    where = team.reports.where(team.key, since="2026-11-01", until="2026-11-30")
+@pytest.mark.parametrize(
+    ("since", "until"), [("2026-11-01", "2026-11-30"), ("20261101", "2026-W49-1")]
+)
+def test_both_days_count(team: Any, since: str, until: str) -> None:
+    where = team.reports.where(team.key, since=since, until=until)
 
     assert where.since == datetime(2026, 11, 1, tzinfo=UTC)
     assert where.until == datetime(2026, 12, 1, tzinfo=UTC)
