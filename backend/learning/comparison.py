@@ -139,7 +139,7 @@ def measure(
         own: Dataset | None = None
         if project != EVERYONE:
             samples = open_samples(settings, registry.database, project)
-            own = take_snapshot(samples, Path(folder), read, held_out_only=True).gate_part()
+            own = take_snapshot(samples, Path(folder), read, held_out_only=True).held_out_part()
         verdict = compare(
             registry,
             settings,

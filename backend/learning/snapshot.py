@@ -26,7 +26,7 @@ from backend.db.models.jobs import ENDS
 from backend.samples.dataset import AcceptedSamples, export
 from backend.samples.rules import Split
 from model.files import atomic_write
-from training.data import Dataset, PackDataset, Without
+from training.data import Dataset, PackDataset
 from training.data.sample import side, sides
 from training.data.wrappers import LONGEST
 
@@ -36,10 +36,6 @@ _FOLDER = "jobs"
 # Most pictures of each side. A fine-tuning sees each of 600 pictures once or twice, and the gate
 # asks about some sixty objects: more would only take time.
 _MOST: dict[Split, int] = {"train": 600, "validation": 120}
-# From this many held-out pictures on, every third is measured during the training and not used by
-# the gate, so that the best weights are not judged by what they were chosen with. With fewer the
-# gate needs them all.
-_DIVIDED_FROM = 45
 # If more than this share of the pictures cannot be fetched, their host is down.
 _MOST_UNAVAILABLE = 0.25
 
@@ -115,21 +111,8 @@ class Snapshot:
         """What the network learns from. Raises DataError if it is empty."""
         return PackDataset([self.folder / _SHARDS["train"]])
 
-    def validation_part(self) -> Dataset | None:
-        """What is measured while the network learns."""
-        held_out = self._held_out()
-        if held_out is None or len(held_out) < _DIVIDED_FROM:
-            return held_out
-        return Without(held_out, [n for n in range(len(held_out)) if n % 3])
-
-    def gate_part(self) -> Dataset | None:
-        """What the gate asks about."""
-        held_out = self._held_out()
-        if held_out is None or len(held_out) < _DIVIDED_FROM:
-            return held_out
-        return Without(held_out, range(0, len(held_out), 3))
-
-    def _held_out(self) -> PackDataset | None:
+    def held_out_part(self) -> Dataset | None:
+        """What the gate asks about, and the training is measured on."""
         return PackDataset([self.folder / _SHARDS["validation"]]) if self.held_out.labels else None
 
 

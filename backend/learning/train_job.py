@@ -161,7 +161,7 @@ class _Training:
         """Why a training would be useless; '' if it would not."""
         if not labels.train.labels:
             return "There is no label to train on yet."
-        held_out = labels.gate_part()
+        held_out = labels.held_out_part()
         pictures = 0 if held_out is None else len(held_out)
         objects = sum(len(held_out.objects(n)) for n in range(pictures)) if held_out else 0
         few = self._rules.too_few("held-out labels", objects, pictures)
@@ -181,7 +181,7 @@ class _Training:
         tuned = fine_tune(
             self._registry.folder(champion),
             labels.training_part(),
-            labels.validation_part(),
+            labels.held_out_part(),
             out=self._folder / "run",
             recipe=self._recipe,
             base=self._registry.folder(self._registry.base_name),
@@ -228,7 +228,7 @@ class _Training:
         return version
 
     def _evaluate(self, candidate: Version, champion: str, labels: Snapshot) -> dict[str, Any]:
-        own = labels.gate_part()
+        own = labels.held_out_part()
         if own is None:
             # This attempt took a new snapshot, and the held-out labels are gone.
             raise VersionError(f"There is no held-out label left to evaluate {candidate.name}.")

@@ -2,7 +2,8 @@
 
 It runs the loop of training/train/loop.py with a short schedule, norms that keep their statistics,
 and the clicks of people among the simulated ones (training/finetune/recipe.py). The averaged
-weights are measured on the team's validation part a few times, and the best become the candidate.
+weights at the end become the candidate. They are measured on the team's held-out part on the way,
+for people to see; a choice among them would be a choice by chance, as that part is small.
 
 Everything is in one folder: the state to resume from, the log, and in the end `checkpoint`. The
 same call in the same folder resumes after a kill and ends as the undisturbed run would have. A call
@@ -148,7 +149,7 @@ class _Inputs:
 
 
 class _Training:
-    """A fine-tuning: the run, its measurements, and the best weights so far."""
+    """A fine-tuning: the run and its measurements."""
 
     def __init__(self, inputs: _Inputs, out: Path) -> None:
         self.inputs, self.out = inputs, out
@@ -187,10 +188,9 @@ class _Training:
         if self.validation is not None:
             self.cases = spread_cases(self.validation, recipe.look_objects)
         self.looks: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {}
         saved = run_folder.read_state(out)
         if saved is not None:
-            self.looks, self.best = saved.pop("looks"), saved.pop("best")
+            self.looks = saved.pop("looks")
             self.run.restore(saved)
             log.info("Resuming the fine-tuning at step %d.", self.run.step)
 
@@ -226,10 +226,8 @@ class _Training:
         run, network = self.run, self.run.ema.network
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
-        if self.best:
-            network.load_state_dict(self.best)
-            before = self.looks[0]["validation"]
-            after = max(self.looks[1:], key=lambda look: float(look["score"]))["validation"]
+        if self.cases:
+            before, after = self.looks[0]["validation"], self.looks[-1]["validation"]
         metrics = {
             "step": run.step,
             "seconds": round(run.seconds, 1),
@@ -250,7 +248,7 @@ class _Training:
         return _finished(folder)
 
     def _look(self) -> None:
-        """Measure on the validation part, keep the best weights, and log the figures."""
+        """Measure on the validation part, and log the figures."""
         run = self.run
         entry: dict[str, Any] = {"step": run.step, "progress": round(run.progress, 4)}
         entry |= {name: round(value, 5) for name, value in run.mean_figures().items()}
@@ -260,16 +258,11 @@ class _Training:
             measured = [figures[name] for name in SCORED if name in figures]
             entry["validation"] = {key: round(value, 4) for key, value in figures.items()}
             entry["score"] = sum(measured) / len(measured) if measured else 0.0
-            earlier = [float(look["score"]) for look in self.looks[1:]]
-            if self.looks and entry["score"] > max(earlier, default=-1.0):
-                weights = network.state_dict()
-                self.best = {key: value.detach().cpu().clone() for key, value in weights.items()}
         self.looks.append(entry)
         run_folder.append_history(self.out, entry)
 
     def _save(self) -> None:
-        saved = {**self.run.snapshot(), "looks": self.looks, "best": self.best}
-        run_folder.write_state(self.out, saved)
+        run_folder.write_state(self.out, {**self.run.snapshot(), "looks": self.looks})
 
 
 def _digest(dataset: Dataset) -> str:

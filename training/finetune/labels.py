@@ -16,8 +16,9 @@ from training.prompts.vocabulary import concept_of
 if TYPE_CHECKING:
     from training.data import Dataset
 
-# Fewer objects of a kind do not show what the kind looks like. A *choice*.
-LEAST_OBJECTS = 5
+# Of 46 objects of two kinds of steel defects, the version that was trained on 3 of each kind was the
+# better one (RUNS.md); fewer were not tried.
+LEAST_OBJECTS = 3
 
 
 def learned_labels(before: Mapping[str, int] | None, train: Dataset) -> dict[str, int]:

@@ -31,8 +31,9 @@ def test_a_snapshot_stays_the_same_while_people_label(labeled: Site, tmp_path: P
     assert first == again
     assert read == [(n, 9) for n in range(1, 10)]
     assert len(first.training_part()) == 3
-    parts = first.validation_part(), first.gate_part()
-    assert [len(part) for part in parts if part is not None] == [6, 6]
+    held_out = first.held_out_part()
+    assert held_out is not None
+    assert len(held_out) == 6
 
 
 @pytest.mark.parametrize(
@@ -48,22 +49,6 @@ def test_with_few_held_out_up_to_a_third_of_the_others_is_held_out_too(
     snapshot = snapshot_of(site, tmp_path)
     # then
     assert (snapshot.train.pictures, snapshot.held_out.pictures) == expected
-
-
-def test_with_many_held_out_the_gate_has_pictures_of_its_own(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backend.learning.snapshot._DIVIDED_FROM", 6)
-    site.label(train=1, held_out=7)
-
-    copy = snapshot_of(site, tmp_path)
-
-    looked, measured = copy.validation_part(), copy.gate_part()
-    assert looked is not None
-    assert measured is not None
-    keys = [{part[n].key for n in range(len(part))} for part in (looked, measured)]
-    assert [len(part) for part in keys] == [3, 4]
-    assert keys[0].isdisjoint(keys[1])
 
 
 def test_a_snapshot_of_too_many_has_the_newest(
