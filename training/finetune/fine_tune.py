@@ -35,7 +35,8 @@ from training.errors import DataError
 from training.evaluation.cases import Case
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
-from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, loop_recipe
+from training.finetune.recipe import THOROUGH, FineTuneRecipe, loop_recipe
+from training.prompts.scenes import TEAM
 from training.train import run_folder
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick

@@ -16,8 +16,8 @@ from training.prompts.vocabulary import concept_of
 if TYPE_CHECKING:
     from training.data import Dataset
 
-# Of 46 objects of two kinds of steel defects, the version that was trained on 3 of each kind was the
-# better one (RUNS.md); fewer were not tried.
+# On 46 steel defects of two kinds, a version trained on three of each was better than the base
+# (RUNS.md); fewer were not tried.
 LEAST_OBJECTS = 3
 
 

@@ -15,12 +15,10 @@ from typing import Literal
 from training.data import Dataset
 from training.errors import RecipeError
 from training.prompts.prompts import PromptRecipe
+from training.prompts.scenes import TEAM
 from training.train.distributed import device_for
 from training.train.optimization import cpu_computes_bf16
 from training.train.recipe import DataRecipe, Recipe, TrainRecipe
-
-TEAM = "team"
-"""Name of the team's own pictures among the sources of a step."""
 
 Budget = Literal["quick", "thorough"]
 
@@ -64,7 +62,7 @@ class FineTuneRecipe(TrainRecipe):
     # Of first clicks on objects that people clicked: how often theirs, not simulated ones.
     people: float = 0.5
     # How often the validation part is measured, and on how many of its objects.
-    looks: int = 4
+    looks: int = 2
     look_objects: int = 24
     # The most of a GPU's memory that may be taken, as a share; 0: no limit.
     gpu_share: float = 0.0
@@ -75,15 +73,15 @@ THOROUGH = FineTuneRecipe()
 
 BUDGETS: Mapping[Budget, FineTuneRecipe] = {
     # At most five minutes on two cores, the measurements on the way included.
-    "quick": FineTuneRecipe(most_steps=150, minutes=4.0, looks=2, look_objects=16),
+    "quick": FineTuneRecipe(most_steps=150, minutes=4.0, looks=1, look_objects=16),
     # At most half an hour.
     "thorough": THOROUGH,
 }
 
 
 def steps_for(labels: int, most: int) -> int:
-    """Steps for this many labeled objects: a small set would be memorized by many steps."""
-    return min(most, 60 + 4 * labels)
+    """Steps for this many labeled objects: a few would be memorized by many steps."""
+    return min(most, 200 + 8 * labels)
 
 
 def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> Recipe:
@@ -105,7 +103,8 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
             both=0.45,
             phrase_only=0.2,
             bare_name=0.75,
-            absent=0.02,
+            # Suggestions ask every picture for every label.
+            absent=0.05,
             phrase_first=0.3,
             phrase_late=0.08,
             people=recipe.people,

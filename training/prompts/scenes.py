@@ -36,8 +36,11 @@ from training.prompts.written_phrases import AttributeWords, mirrored, names_pla
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 """Sources whose semantic regions are one thing or one kind of stuff, so a click can mean them."""
 
+TEAM = "team"
+"""A team's own pictures: who accepts an annotation has looked for all labels of the project."""
+
 COMPLETE = frozenset(
-    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic"}
+    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic", TEAM}
 )
 """Sources that annotate every object of their categories, so that a category can be absent."""
 

@@ -11,7 +11,7 @@ from tests.training.conftest import draw
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.prompts.prompts import Prompt, PromptMaker, PromptRecipe
-from training.prompts.scenes import PictureScene
+from training.prompts.scenes import TEAM, PictureScene, annotated_concepts
 from training.prompts.written_phrases import AttributeWords
 
 KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
@@ -81,6 +81,21 @@ def test_what_is_not_there_asks_for_nothing(dogs: Sample) -> None:
         absent, *colour = prompt.phrase.attributes
         assert colour or absent in {"boat", "bus", "sheep", "train"}
         assert not prompt.mask.any()
+
+
+def test_a_label_of_the_team_that_a_picture_lacks_is_asked_for(dogs: Sample) -> None:
+    # given a team that labels dogs and nuclei, and a picture with dogs
+    known = annotated_concepts({TEAM: ["dog", "nucleus"], "ccp": ["dog", "nucleus"]})
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=1)
+    scene = scene_of(replace(dogs, source=TEAM))
+    # when
+    made = [PromptMaker(scene, known, recipe, np.random.default_rng(n)).one() for n in range(20)]
+    # then the right answer to "nucleus" is nothing
+    asked = {one.phrase.text: one for one in made if one is not None and one.phrase is not None}
+    assert "nucleus" in asked
+    assert not any(one.mask.any() for one in asked.values())
+    # and others, which may lack labels, are not asked
+    assert "ccp" not in known
 
 
 def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count() -> None:
