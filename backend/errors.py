@@ -27,6 +27,7 @@ PhraseClickError (model/errors.py)
     │   └── FilterError             a filter of a report that cannot be read
     ├── ForgeryError            a change that did not come from a page of the dashboard
     ├── AddressError            the address to serve on is taken, or open without a password
+    ├── BrokerError             Celery has no transport for the broker's URL
     ├── BenchError              the benchmark's server did not start or answered wrongly
     └── DemoError               make demo lacks a program, or a server of it did not start
 """
@@ -164,6 +165,10 @@ class DemoError(BackendError):
 
 class AddressError(BackendError):
     """The address to serve on is taken or not this machine's, or open without a password."""
+
+
+class BrokerError(BackendError):
+    """Celery has no transport for the broker's URL, or that transport is not installed."""
 
 
 class BenchError(BackendError):

@@ -4,7 +4,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -222,6 +222,17 @@ class Settings(BaseSettings):
         if value[:1] in ("'", '"') and value.endswith(value[0]):
             raise PydanticCustomError("quoted", "The quotes are part of its value: leave them out")
         return value or field.default
+
+    @field_validator("label_studio_url", "broker_url", "checkpoint_store")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            for one in value.split(";"):  # a broker may have several
+                _ = urlsplit(one).port
+        except ValueError as error:
+            why = {"why": str(error)}
+            raise PydanticCustomError("address", "It is not an address: {why}", why) from None
+        return value
 
     @property
     def has_password(self) -> bool:

@@ -194,7 +194,7 @@ def weak_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", False, f"There are no settings {', '.join(unknown)}.")
     if settings.picture_max_pixels > _MANY_PIXELS:
         yield Finding("picture size", None, "PHRASECLICK_PICTURE_MAX_PIXELS is very high.")
-    if settings.database_url and urlsplit(settings.database_url).password == "":
+    if re.search(r"://[^/:@]*:@", settings.database_url):
         yield Finding("database", None, "Its URL has an empty password.")
     broker = urlsplit(settings.broker_url)
     if broker.hostname and not broker.password and not _is_here(settings.broker_url):

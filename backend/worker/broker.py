@@ -19,9 +19,10 @@ from queue import Empty
 from typing import Any
 
 from kombu import Exchange, Queue
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import TRANSPORT_ALIASES, filesystem, get_transport_cls
 from kombu.utils.json import dumps, loads
 
+from backend.errors import BrokerError
 from backend.settings import Settings
 from model.files import atomic_write, private_folder
 
@@ -71,6 +72,13 @@ def connection(settings: Settings) -> dict[str, Any]:
             "worker_enable_remote_control": False,
         }
     scheme = settings.broker_url.partition(":")[0].partition("+")[0]
+    try:
+        get_transport_cls(scheme)
+    except (KeyError, ImportError):
+        raise BrokerError(
+            f"There is no broker of the kind {scheme}: here. PHRASECLICK_BROKER_URL begins with "
+            "redis:// or amqp://; for others, Celery's documentation names what to install."
+        ) from None
     by_visibility = scheme in _WITH_VISIBILITY_TIMEOUT
     options = {"visibility_timeout": redelivery_s(settings)} if by_visibility else {}
     return {

@@ -47,6 +47,8 @@ def test_blanks_around_a_value_do_not_count(monkeypatch: pytest.MonkeyPatch) -> 
         ("DATA", '"/data"'),
         ("DATA", "/data/\udcff"),
         ("LABEL_STUDIO_URL", "'http://host:8080'"),
+        ("LABEL_STUDIO_URL", "http://[::1"),
+        ("BROKER_URL", "sentinel://a:1;sentinel://b:two"),
         ("PICTURE_TIMEOUT_S", "-1"),
         ("PICTURE_TIMEOUT_S", "nan"),
         ("PICTURE_MAX_BYTES", "0"),

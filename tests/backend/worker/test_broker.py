@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Exchange, Queue
 
+from backend.errors import BrokerError
 from backend.settings import Settings
 from backend.worker import broker
 from tests.backend.jobs.brokers import Redis, redis_server
@@ -97,6 +98,12 @@ def test_a_reader_never_sees_half_a_message(tmp_path: Path) -> None:
     # then
     assert errors == []
     assert sorted(received) == sorted(list(range(40)) * 3)
+
+
+@pytest.mark.parametrize("url", ["http://host", "no-such-thing://host", "host"])
+def test_a_broker_of_an_unknown_kind_is_one_sentence(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="PHRASECLICK_BROKER_URL"):
+        broker.connection(Settings(data=tmp_path, broker_url=url))
 
 
 @pytest.mark.parametrize("damage", ["", "{", "null", "[1]"])
