@@ -66,8 +66,10 @@ def draw_one(
     own = _region(target, mask, confidence, target.image, tolerance)
     items = list(own.items)
     for other in turn.suggestions if target.clicks else ():
-        shown, sure = other.packed_mask.unpack(), other.confidence
-        items += _region(other, shown, sure, target.image, tolerance).items
+        # One of another size is of a picture that was replaced.
+        if other.packed_mask.shape == mask.shape:
+            shown, sure = other.packed_mask.unpack(), other.confidence
+            items += _region(other, shown, sure, target.image, tolerance).items
     return Drawn(items, target, own, (confidence,), None if target.clicks else ())
 
 

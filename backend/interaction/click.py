@@ -190,7 +190,7 @@ class _Interactive:
             same = target.picture in ("", embedding.key)
             if previous is not None and not (same and previous.shape == size[::-1]):
                 target, previous = replace(target, edits=None), None
-                turn = replace(turn, notes=(*turn.notes, PICTURE_REPLACED))
+                turn = replace(turn, notes=(*turn.notes, PICTURE_REPLACED), suggestions=())
             prediction = predictor.predict(
                 embedding,
                 [click.in_pixels(*size) for click in target.points],

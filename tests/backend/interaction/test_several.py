@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
-from backend.interaction.answer import Drawn, draw_several, unlabeled
+from backend.interaction.answer import Drawn, draw_one, draw_several, unlabeled
 from backend.interaction.named_objects import NamedObject
 from backend.interaction.request import Prompts, Turn, read_saved
 from backend.interaction.rules import NO_LAST_OBJECT
@@ -146,6 +146,17 @@ def test_a_click_inside_one_refines_that_one_and_keeps_the_others(page: CatsPage
     assert set(page.shown) == set(before)
     for identity in set(before) - {middle}:
         assert page.shown[identity] == before[identity]
+
+
+def test_those_of_a_picture_of_another_size_are_not_drawn_again(page: CatsPage) -> None:
+    # given cats that are suggested, and a click beside them
+    page.type("cats")
+    turn = page.click(60)
+    # when the picture at the address has been replaced by a smaller one
+    mask = np.ones((HEIGHT // 2, WIDTH // 2), np.bool_)
+    drawn = draw_one(turn, turn.target, mask, 0.9, 0.5)
+    # then a mask of the old size, which the page would draw as stripes, is not in the answer
+    assert [item["id"] for item in drawn.items] == [turn.target.region_id]
 
 
 def test_clicks_in_two_of_them_stay_apart(page: CatsPage) -> None:
