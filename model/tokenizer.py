@@ -92,6 +92,14 @@ class Tokens:
     near: tuple[NearWord, ...] = ()
 
     @property
+    def unknown(self) -> bool:
+        """Whether no word is known that says what the phrase is about: of "the red zorb" only words
+        of grammar, side, order, size and colour are."""
+        missed = any(word not in word_forms.NEGATIONS for word in self.ignored)
+        named = (means_something(word) and not word_geometry.entry(word) for word in self.words)
+        return not self.words or (missed and not any(named))
+
+    @property
     def understood_as(self) -> tuple[tuple[str, str], ...]:
         """(word, trained word) for each untrained word that was understood as a trained one."""
         return tuple((near.word, near.trained) for near in self.near if near.understood)

@@ -288,8 +288,8 @@ def status_item(from_name: str, to_name: str, sentence: str, *, mask: bool) -> d
 
 
 def _unknown(target: Prompts, prediction: Prediction | Instances) -> bool:
-    """Whether words were typed of which none is known."""
-    return target.typed and not prediction.tokens.words
+    """Whether words were typed of which none is known that says what they are about."""
+    return target.typed and prediction.tokens.unknown
 
 
 def _label(target: Prompts) -> str:

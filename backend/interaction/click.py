@@ -202,8 +202,8 @@ class _Interactive:
             mask = prediction.mask()
             if target.edits is not None:
                 mask = target.edits.applied(mask)
-            unsure = not target.clicks and prediction.confidence < LEAST_CONFIDENCE
-            unsure = unsure and bool(mask.any())
+            doubted = prediction.confidence < LEAST_CONFIDENCE or prediction.tokens.unknown
+            unsure = not target.clicks and doubted and bool(mask.any())
             if unsure:
                 mask = np.zeros_like(mask)
         with self._steps.timed("brush"):
@@ -224,14 +224,15 @@ class _Interactive:
             return self._parts.predictors.for_label(self._request.project, label.value)
 
         with self._steps.timed("predict"):
+            tokens = read_by(kinds, serving)
             found, sure = objects_named(
-                kinds,
+                {} if tokens.unknown else kinds,
                 serving,
                 lambda one: embedding if one is predictor else self._embedding(target, one),
                 LEAST_CONFIDENCE,
             )
             instances = tuple(one.instance for one in found)
-            read = Instances(instances, read_by(kinds, serving), max(sure))
+            read = Instances(instances, tokens, max(sure, default=0.0))
         with self._steps.timed("brush"):
             asked = self._ask
             objects = unlabeled(found, asked.saved, target.image, asked.phrase_ids)

@@ -199,12 +199,14 @@ class Preannotation:
         named = labels_named(phrase, image.labels)
         # A phrase that names no label gets the config's first.
         control, label = next(iter(named or image.labels), (image.brushes[0], None))
+        predictor = self._serving(label)
+        if predictor.tokenizer.read(phrase).unknown:
+            return [], 0.0
         if asks_for_all(phrase, image.labels):
             kinds = kinds_of(phrase, image.labels, (control, label))
             objects, sure = self._named(kinds, place, LEAST_CONFIDENCE)
             least = min((one.instance.confidence for one in objects), default=max(sure))
             return self._regions(task, image, map(_masked, objects)), least
-        predictor = self._serving(label)
         prediction = predictor.predict(self.embeddings.of(place, predictor), [], phrase)
         confidence = prediction.confidence
         if confidence < LEAST_CONFIDENCE:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.api.service import Service
-from backend.interaction import preannotate
+from backend.interaction import click, preannotate
 from backend.label_studio import rle
 from backend.settings import Settings
 from model.phrase_search import PhraseSearch
@@ -40,6 +40,30 @@ def test_the_phrase_of_the_tasks_data_makes_the_mask(
             assert region["score"] == pytest.approx(answer["score"], abs=1e-4)
             mask = rle.decode(region["value"]["rle"], 640, 480)
             assert mask.any()
+
+
+def test_a_phrase_about_an_unknown_thing_draws_nothing(
+    service: Service, page: Any, tasks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given phrases of which only words of grammar, number and colour are known
+    phrases = ["the red zebroid", "two zebroid", "zebroid"]
+    for module in (preannotate, click):
+        monkeypatch.setattr(module, "LEAST_CONFIDENCE", 0.0)
+    for task, phrase in zip(tasks, phrases, strict=True):
+        task["data"]["phrase"] = phrase
+    # when
+    batch = service.predict(body(page, tasks))["results"]
+    typed = [
+        service.predict(
+            page.request([page.phrase(phrase)], address="/data/upload/6/0.png", task=at)
+        )
+        for at, phrase in enumerate(phrases)
+    ]
+    # then
+    assert [(answer["result"], answer["score"]) for answer in batch] == [([], 0.0)] * 3
+    for phrase, answer in zip(phrases, typed, strict=True):
+        assert page.status(answer).startswith(f"'{phrase}': I don't know these words")
+        assert len(answer["results"][0]["result"]) == 1
 
 
 @pytest.mark.parametrize("phrase", ["cats", "Cat", ""])
