@@ -97,6 +97,8 @@ def report(
 
     if rows not in RECORDS:
         raise ReportError(f"--rows is tasks or regions, not {rows!r}.")
+    if str(json) == str(csv) == "-":
+        raise ReportError("Print --json or --csv, and name a file for the other.")
     with open_database(settings_of(data)) as database:
         reports = Reports(database)
         key = _project(reports, project)

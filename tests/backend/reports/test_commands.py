@@ -165,6 +165,7 @@ def test_an_empty_data_folder_says_what_to_do(tmp_path: Path, run: Run) -> None:
         (("--since", "soon"), FilterError),
         (("--annotator", "eve"), FilterError),
         (("--rows", "objects"), ReportError),
+        (("--json", "-", "--csv", "-"), ReportError),
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(
