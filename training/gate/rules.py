@@ -5,9 +5,10 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
 
 1. **Enough cases.** At least ``least_objects`` held-out objects on ``least_pictures`` pictures of
    the project. On fewer than six pictures not even six wins of six differ from chance.
-2. **Worse beyond noise is rejected.** On the project's objects, for each way of asking, by
-   interactions to 85 % and IoU after 1, 2 and 3: a 95 % interval that lies wholly beyond a
-   noticeable loss (``noticed_…``).
+2. **Worse beyond noise is rejected.** On the project's objects, for each way of asking and for all
+   together, by interactions to 85 % and IoU: a 95 % interval that lies wholly beyond a noticeable
+   loss (``noticed_…``). *Few questions*: a way of asking with fewer than the first rule wants is
+   judged only together with the others.
 3. **Much worse is rejected, proven or not** (``much_…``): with few cases, noise must not hide harm.
 4. **No label becomes worse beyond noise**: the second rule for each label, by interactions and mean
    IoU over both ways of asking. *Few labels*: a label with fewer held-out objects than the first
@@ -178,8 +179,8 @@ def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion
         for label, of_label in _by_label(own).items()
         if not _too_few("own", of_label, rules)
     }
-    losses = [*_harm(SETS["own"], comparisons["own"]), *_harm_of_labels(labels)]
-    elsewhere = _harm(SETS["general"], comparisons["general"])
+    harm = {which: _harm(which, outcomes[which], comparisons[which], rules) for which in SETS}
+    losses, elsewhere = [*harm["own"], *_harm_of_labels(labels)], harm["general"]
     short = [_too_few("own", own, rules)]
     if rules.general == "veto":
         short.append(_too_few("general", general, rules))
@@ -218,11 +219,18 @@ def _by_label(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return {label: [o for o in outcomes if o.label == label] for label in labels if label}
 
 
-def _harm(where: str, comparisons: Sequence[Comparison]) -> list[str]:
+def _harm(
+    which: Which, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], rules: GateRules
+) -> list[str]:
     """What got worse on a set, in sentences, the clearest first."""
-    worse = [c for c in comparisons if c.mode != ALL and c.says in ("worse", "much worse")]
+    judged = {ALL}
+    for mode in {outcome.mode for outcome in outcomes}:
+        pictures = [outcome.picture for outcome in outcomes if outcome.mode == mode]
+        if not rules.too_few("", len(pictures), len(set(pictures))):
+            judged.add(mode)
+    worse = [c for c in comparisons if c.mode in judged and c.says in ("worse", "much worse")]
     worse.sort(key=lambda c: c.says != "much worse")
-    return [f"{c.says.capitalize()} on {where}: {c.sentence}." for c in worse]
+    return [f"{c.says.capitalize()} on {SETS[which]}: {c.sentence}." for c in worse]
 
 
 def _harm_of_labels(labels: Mapping[str, Sequence[Comparison]]) -> list[str]:

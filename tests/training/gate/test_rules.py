@@ -124,6 +124,23 @@ def test_few_cases_do_not_hide_harm() -> None:
     assert ruling.reason.startswith("Much worse on the general set")
 
 
+def test_a_way_of_asking_with_few_questions_is_judged_with_the_others() -> None:
+    # given much better by clicks on twelve pictures, and worse by the phrases of a few of them
+    def mostly(phrases: int) -> list[Outcome]:
+        def change(number: int, outcome: Outcome) -> Values:
+            good = outcome.mode == "clicks+phrase"
+            return (2.0, 0.8, 0.85, 0.9) if good else (4.0, 0.45, 0.6, 0.7)
+
+        asked = [o for o in same() if o.mode == "clicks+phrase" or o.picture < phrases]
+        return changed(asked, change)
+
+    # when / then
+    assert ruled(mostly(3), same()).passed
+    rejected = ruled(mostly(6), same())
+    assert not rejected.passed
+    assert "by a phrase, then clicks" in rejected.reason
+
+
 def labeled(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
     return [dataclasses.replace(outcome, label=label) for outcome in outcomes]
 
