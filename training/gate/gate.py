@@ -21,6 +21,7 @@ from training.data import Dataset, PackDataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.measurement import Checkpoint, Measurement, Method, Result, Run, Served
 from training.evaluation.protocol import GOAL, Mode
+from training.evaluation.statistics import Estimate
 from training.gate.report import Images, compare_suggestions, examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 
@@ -92,8 +93,12 @@ def judge(
         measurement.ask_all(forward)
         before += measurement.asked
     outcomes = {which: _outcomes(asked, rules) for which, asked in measurements.items()}
-    ruling = rule(outcomes, rules, old.name)
     images = Images(pictures, check)
+    suggestions = compare_suggestions(
+        *served, own, most_clicks=rules.most_interactions, seed=rules.seed, images=images
+    )
+    difference = Estimate(**suggestions["difference"]) if suggestions else None
+    ruling = rule(outcomes, rules, old.name, difference)
     ruled = asdict(ruling)
     comparisons = ruled.pop("comparisons")
     report = {
@@ -108,9 +113,7 @@ def judge(
             }
             for which, name in SETS.items()
         },
-        "suggestions": compare_suggestions(
-            *served, own, most_clicks=rules.most_interactions, seed=rules.seed, images=images
-        ),
+        "suggestions": suggestions,
         "examples": [
             example
             for which, measurement in measurements.items()

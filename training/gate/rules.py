@@ -18,7 +18,10 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
    (`statistics.chance`) gives as much in at most 2.5 of 100 cases. *Few pictures*: on fewer than
    ``few_pictures`` hardly any gain can be proven, and a team that has labeled twenty pictures would
    wait for nothing. There a noticeable gain is enough that chance gives in at most 15 of 100 cases.
-6. **The general set warns.** Rules 1 to 3 are applied to it, too. A project's champion serves only
+6. **Suggested regions must not cost more.** Interactions per object that start from them, deletions
+   included: more beyond noise, or much more, is rejected as by rules 2 and 3. On few pictures,
+   where rule 5 asks for little proof, a noticeable rise leaves the gain unproven.
+7. **The general set warns.** Rules 1 to 3 are applied to it, too. A project's champion serves only
    that project, and labels that it did not learn are served by the base model, so what is lost
    there becomes a warning. With ``general="veto"`` it is a rejection: always so for a version that
    serves all projects.
@@ -42,7 +45,7 @@ from typing import Literal
 import numpy as np
 
 from training.evaluation.protocol import Mode
-from training.evaluation.statistics import chance, estimates
+from training.evaluation.statistics import Estimate, chance, estimates
 
 Which = Literal["own", "general"]
 SETS: dict[Which, str] = {"own": "the project's held-out labels", "general": "the general set"}
@@ -168,8 +171,17 @@ class Ruling:
     labels: dict[str, tuple[Comparison, ...]]
 
 
-def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion: str) -> Ruling:
-    """Decide by the outcomes on both sets. champion: its name, for the sentence."""
+def rule(
+    outcomes: Mapping[Which, Sequence[Outcome]],
+    rules: GateRules,
+    champion: str,
+    suggestions: Estimate | None = None,
+) -> Ruling:
+    """Decide by the outcomes on both sets.
+
+    champion: its name, for the sentence. suggestions: interactions per object that start from the
+    suggested regions, the candidate's less the champion's.
+    """
     own, general = outcomes["own"], outcomes["general"]
     comparisons: dict[Which, tuple[Comparison, ...]] = {
         which: tuple(_comparisons(outcomes[which], rules)) for which in SETS
@@ -180,7 +192,9 @@ def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion
         if not _too_few("own", of_label, rules)
     }
     harm = {which: _harm(which, outcomes[which], comparisons[which], rules) for which in SETS}
-    losses, elsewhere = [*harm["own"], *_harm_of_labels(labels)], harm["general"]
+    costlier = _costlier(suggestions, rules)
+    losses = [*harm["own"], *_harm_of_labels(labels), *costlier]
+    elsewhere = harm["general"]
     short = [_too_few("own", own, rules)]
     if rules.general == "veto":
         short.append(_too_few("general", general, rules))
@@ -206,6 +220,10 @@ def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion
     if not gains:
         figures = "; ".join(comparison.sentence for comparison in decisive)
         reason = f"Not surely better on {SETS['own']}: {figures}."
+        return ruling(False, reason, [reason])
+    few = len({outcome.picture for outcome in own}) < rules.few_pictures
+    if few and suggestions is not None and suggestions.mean >= rules.noticed_interactions:
+        reason = f"{gains[0]} But that is no sure proof, and {_cost_of(suggestions)}."
         return ruling(False, reason, [reason])
     unharmed = "" if warnings or not general else f" Not worse on {SETS['general']}."
     return ruling(True, gains[0] + unharmed, gains)
@@ -241,6 +259,25 @@ def _harm_of_labels(labels: Mapping[str, Sequence[Comparison]]) -> list[str]:
         for comparison in comparisons
         if comparison.beyond_noise
     ]
+
+
+def _costlier(suggestions: Estimate | None, rules: GateRules) -> list[str]:
+    """That suggested regions cost more, in a sentence, if they do."""
+    if suggestions is None:
+        return []
+    much = suggestions.mean > rules.much_interactions
+    if not much and suggestions.low <= rules.noticed_interactions:
+        return []
+    worse = "Much worse" if much else "Worse"
+    return [f"{worse} on {SETS['own']}: {_cost_of(suggestions)}."]
+
+
+def _cost_of(suggestions: Estimate) -> str:
+    return (
+        "an object that starts from the suggested regions takes "
+        f"{suggestions.mean:+.2f} interactions (95 % interval {suggestions.low:+.2f} to "
+        f"{suggestions.high:+.2f})"
+    )
 
 
 def _too_few(which: Which, outcomes: Sequence[Outcome], rules: GateRules) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.evaluation.protocol import Mode
-from training.evaluation.statistics import chance, estimate
+from training.evaluation.statistics import Estimate, chance, estimate
 from training.gate.rules import CHANCE, SETS, STANDARD, GateRules, Outcome, Ruling, Which, rule
 
 Values = tuple[float, float, float, float]
@@ -122,6 +122,28 @@ def test_few_cases_do_not_hide_harm() -> None:
     # then
     assert not ruling.passed
     assert ruling.reason.startswith("Much worse on the general set")
+
+
+def test_suggestions_that_cost_more_keep_the_champion() -> None:
+    # given better by clicks, shown on many pictures or on few
+    many, few = changed(same(14), plus(-1.0, 0.1)), changed(same(8), plus(-1.0, 0.1))
+
+    def with_suggestions(own: Sequence[Outcome], *difference: float) -> Ruling:
+        return rule(
+            {"own": own, "general": same()}, STANDARD, "champion-1", Estimate(*difference, n=8)
+        )
+
+    # when / then
+    assert with_suggestions(many, 0.3, -0.2, 0.8).passed
+    assert with_suggestions(few, -0.3, -0.8, 0.2).passed
+    for own, difference in (
+        (many, (0.3, 0.15, 0.5)),  # beyond noise
+        (many, (0.6, -0.2, 1.5)),  # much
+        (few, (0.3, -0.2, 0.8)),  # on few pictures, at all
+    ):
+        ruling = with_suggestions(own, *difference)
+        assert not ruling.passed
+        assert "from the suggested regions" in ruling.reason
 
 
 def test_a_way_of_asking_with_few_questions_is_judged_with_the_others() -> None:
