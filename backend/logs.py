@@ -76,6 +76,11 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
+def escaped_lines(text: str) -> str:
+    """The text with its line breaks, and its other control characters as in `escaped`."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
 class DiscreetFormatter(logging.Formatter):
     """A log line without secrets and control characters; the lines of a traceback are indented."""
 

@@ -38,7 +38,7 @@ from model.network.late_decoder import Guess, Windows
 from model.network.phrase_encoder import WordBatch, padded_words
 from model.network.phraseclick import Features, PhraseClick
 from model.prompt import Click, Prompt
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 T = TypeVar("T")
 

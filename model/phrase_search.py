@@ -36,7 +36,8 @@ from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
 from model.spelling import split
-from model.tokenizer import Tokenizer, Tokens
+from model.tokenizer import Tokenizer
+from model.tokens import Tokens
 
 # Objects that are clicked for a phrase in the singular; more are a crowd, which the network's own
 # answer shows better.

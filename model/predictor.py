@@ -44,7 +44,8 @@ from model.network.phraseclick import Features
 from model.phrase_search import Instances, PhraseSearch
 from model.prompt import Click, Prompt
 from model.refinement import DecodePass, Session
-from model.tokenizer import Tokenizer, Tokens
+from model.tokenizer import Tokenizer
+from model.tokens import Tokens
 
 __all__ = [
     "USUAL_SHAPES",

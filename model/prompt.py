@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from model.crop import Box, points_box
 from model.errors import PromptError
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 BoxCorners = tuple[float, float, float, float]
 # The right and lower edges of the picture belong to no pixel.

@@ -80,15 +80,14 @@ def console(*, soft_wrap: bool = True, stderr: bool = False) -> "Console":
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from backend.logs import escaped
+    from backend.logs import escaped_lines
 
     class Escaping(Console):
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterator[Segment]:
             for text, style, control in super().render(renderable, options):
-                lines = text if control else "\n".join(map(escaped, text.split("\n")))
-                yield Segment(lines, style, control)
+                yield Segment(text if control else escaped_lines(text), style, control)
 
     return Escaping(soft_wrap=soft_wrap, highlight=False, stderr=stderr)
 

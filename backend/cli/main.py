@@ -70,10 +70,9 @@ def main() -> None:
 
 
 def _end(sentence: str) -> NoReturn:
-    from backend.logs import escaped
+    from backend.logs import escaped_lines
 
-    lines = "\n".join(map(escaped, sentence.split("\n")))
-    typer.secho(lines, fg=typer.colors.RED, err=True)
+    typer.secho(escaped_lines(sentence), fg=typer.colors.RED, err=True)
     sys.exit(1)
 
 

@@ -171,7 +171,7 @@ def _answers(url: str) -> bool:
     import requests
 
     try:
-        # Whatever proxy others are reached through: this is on this machine.
+        # Without a proxy, since it is on this machine.
         return requests.get(url, timeout=5, proxies={"http": ""}).ok
     except requests.RequestException:
         return False

@@ -7,7 +7,7 @@ place, or a later stroke does. ``page_changes`` finds out what the page did with
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Self
@@ -258,8 +258,18 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> dict[int, list[A
     for row in connection.execute(_READ, {"ids": list(ids)}) if ids else ():
         mask = PackedMask(row.width, row.height, bytes(row.mask))
         edits = ManualEdits.unpack(row.width, row.height, row.painted, row.erased)
-        read = Answer(row.turn, row.clicks, row.phrase, row.by_hand, row.digest, mask, edits)
-        answers[row.target_id].append(replace(read, picture=row.picture))
+        answers[row.target_id].append(
+            Answer(
+                row.turn,
+                row.clicks,
+                row.phrase,
+                row.by_hand,
+                row.digest,
+                mask,
+                edits,
+                row.picture,
+            )
+        )
     return answers
 
 

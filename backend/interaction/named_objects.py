@@ -15,7 +15,7 @@ from model.instances import Instance, each_once
 from model.predictor import Embedding, Predictor
 from model.referring import Side, side_of
 from model.spelling import words_of
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 Class = tuple[BrushControl, Label | None]
 # The predictor that answers for a label; None: for no label in particular.

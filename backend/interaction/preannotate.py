@@ -220,7 +220,7 @@ class Preannotation:
         """Every object that a label's name finds, the most confident first; and how sure each
         name is."""
         known = reversed(self._first_known(image.labels, _MOST_LABELS))
-        kinds = {label.value: (control, label) for _, control, label in known}
+        kinds = {label.value: (control, label) for control, label in known}
         return self._named(kinds, place, _LEAST_CONFIDENCE)
 
     def _named(
@@ -233,15 +233,13 @@ class Preannotation:
     def _serving(self, label: Label | None) -> Predictor:
         return self.for_label(label.value) if label else self.predictor
 
-    def _first_known(
-        self, labels: Iterable[_Class], most: int
-    ) -> list[tuple[Predictor, BrushControl, Label]]:
-        """The first labels whose names are known, with the predictor that serves each; those that
-        the champion has learned come first. Of thousands of names no more are read."""
-        served = [(self.for_label(label.value), control, label) for control, label in labels]
+    def _first_known(self, labels: Iterable[_Class], most: int) -> list[_Class]:
+        """The first labels whose names are known; those that the champion has learned come first.
+        Of thousands of names no more are read."""
+        served = [(self.for_label(one[1].value), one) for one in labels]
         # What the champion has learned is what the team labels.
         served.sort(key=lambda entry: entry[0] is not self.predictor)
-        known = (entry for entry in served if entry[0].tokenizer.knows(entry[2].value))
+        known = (one for predictor, one in served if predictor.tokenizer.knows(one[1].value))
         return list(itertools.islice(known, most))
 
     def _regions(

@@ -24,7 +24,7 @@ START_SECONDS = 180.0
 
 @dataclass
 class Backend:
-    """``phraseclick serve`` on one port and one data folder, whatever happens to its process."""
+    """``phraseclick serve`` on one port and one data folder, which outlive its process."""
 
     data: Path
     # An admin names it: a private address that only announced itself is not trusted.

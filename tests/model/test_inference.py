@@ -22,7 +22,7 @@ from model.inference import Inference, InferenceQueue, Priority, passes_for
 from model.network.phraseclick import PhraseClick
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

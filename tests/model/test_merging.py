@@ -10,7 +10,7 @@ from model.crop import Box
 from model.inference import Answer, obey
 from model.mask_upsampling import Layer, LogitGrid, MaskLayers
 from model.prompt import Click, Prompt
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 SIDE = 60
 BOX = Box(0, 0, SIDE, SIDE)

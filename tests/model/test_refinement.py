@@ -16,7 +16,7 @@ from model.inference import Answer, coverage, obey
 from model.mask_upsampling import LogitGrid
 from model.prompt import Click, Prompt
 from model.refinement import Session
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 Mask = NDArray[np.bool_]
 WIDTH, HEIGHT = 600, 400

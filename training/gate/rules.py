@@ -100,9 +100,13 @@ class GateRules:
     most_interactions: int = 8
     seed: int = 0
 
+    def enough(self, objects: int, pictures: int) -> bool:
+        """Whether so many objects on so many pictures tell better from luck."""
+        return objects >= self.least_objects and pictures >= self.least_pictures
+
     def too_few(self, what: str, objects: int, pictures: int) -> str:
         """Why so many objects on so many pictures decide nothing; "" if they are enough."""
-        if objects >= self.least_objects and pictures >= self.least_pictures:
+        if self.enough(objects, pictures):
             return ""
         return (
             f"Too few {what} to tell better from luck: {objects} on {pictures} pictures, where "
@@ -244,7 +248,7 @@ def _harm(
     judged = {ALL}
     for mode in {outcome.mode for outcome in outcomes}:
         pictures = [outcome.picture for outcome in outcomes if outcome.mode == mode]
-        if not rules.too_few("", len(pictures), len(set(pictures))):
+        if rules.enough(len(pictures), len(set(pictures))):
             judged.add(mode)
     worse = [c for c in comparisons if c.mode in judged and c.says in ("worse", "much worse")]
     worse.sort(key=lambda c: c.says != "much worse")

@@ -1,4 +1,4 @@
-"""Whatever stands in a task, it is understood or refused in words."""
+"""Each address in a task is understood, or refused with a sentence."""
 
 from urllib.parse import urlsplit
 

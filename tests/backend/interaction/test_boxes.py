@@ -9,7 +9,7 @@ from backend.db.models import EventRow
 from backend.interaction.request import read_box
 from backend.label_studio.config import parse_config
 from backend.label_studio.regions import parse_result
-from tests.backend.interaction.conftest import REFINE
+from tests.backend.interaction.page import REFINE
 
 CONFIG = REFINE.replace(
     "</KeyPointLabels>",

@@ -23,7 +23,7 @@ def thing(left: int, confidence: float) -> Instance:
 
 @dataclass(frozen=True)
 class Version:
-    """Finds the same objects by whatever name."""
+    """Finds the same objects for every name."""
 
     version: str
     objects: tuple[Instance, ...]

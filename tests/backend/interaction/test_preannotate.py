@@ -1,4 +1,4 @@
-"""Batches: one result each, whatever happens; the phrase from the data or the label names."""
+"""Batches: one result each, also if one fails; the phrase from the data or the label names."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from backend.label_studio import rle
 from backend.settings import Settings
 from model.phrase_search import PhraseSearch
 from model.predictor import Embedding, Instances, Predictor
-from model.tokenizer import Tokens
+from model.tokens import Tokens
 
 
 def body(page: Any, tasks: list[Any], config: str = "") -> dict[str, Any]:

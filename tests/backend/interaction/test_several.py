@@ -18,7 +18,7 @@ from backend.label_studio.config import parse_config
 from backend.settings import Settings
 from model.crop import Box
 from model.instances import Instance
-from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn_on
+from tests.backend.interaction.page import HEIGHT, REFINE, WIDTH, Clock, Page, drawn_on
 
 # Columns of three cats, from left to right, in percent of the width: 10 to 20, 40 to 50, 70 to 80.
 CATS = [(0.1, 0.9), (0.4, 0.8), (0.7, 0.7)]

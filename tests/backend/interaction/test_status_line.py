@@ -16,7 +16,7 @@ from backend.label_studio.config import parse_config
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.regions import DrawnMask
 from model.predictor import Instances
-from model.tokenizer import NearWord, Tokens
+from model.tokens import NearWord, Tokens
 
 CONFIG = """<View><Image name="image" value="$image"/>
   <BrushLabels name="brush" toName="image"><Label value="Cat"/></BrushLabels>

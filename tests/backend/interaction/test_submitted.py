@@ -15,7 +15,7 @@ from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import parse_config
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import parse_result
-from tests.backend.interaction.conftest import OpenPage, Page, drawn
+from tests.backend.interaction.page import OpenPage, Page, drawn
 
 TASK = 42
 

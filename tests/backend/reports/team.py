@@ -21,7 +21,7 @@ from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker.tasks import Tasks
 from backend.worker.webhook_inbox import Deliveries
-from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
+from tests.backend.interaction.page import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
 from tests.backend.samples.studio import Studio, connected, reconciliation, region
 
 USERS = {1: "ann@example.com", 2: "bob@example.com", 3: "cem@example.com"}

@@ -1,4 +1,4 @@
-"""Whatever the order, duplicates or losses of deliveries: the same samples in the end."""
+"""Deliveries in any order, doubled or lost, end in the same samples."""
 
 import shutil
 from collections.abc import Iterator

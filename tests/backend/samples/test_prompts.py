@@ -12,7 +12,7 @@ from backend.db.models import SampleRow
 from backend.interaction.store import InteractionStore
 from backend.samples.ingest import SampleStore
 from backend.settings import Settings
-from tests.backend.interaction.conftest import REFINE, Clock, Page, drawn_on
+from tests.backend.interaction.page import REFINE, Clock, Page, drawn_on
 from tests.backend.samples.studio import settle, square
 
 POSITIVE, NEGATIVE = True, False

@@ -1,7 +1,7 @@
 """A project as a team has it after some weeks: costs, a task on a photograph with every mask that
 was served, trainings, versions with what the gate said, processes, and trouble.
 
-Whatever a stranger can write holds HTML.
+Each text that a stranger can write holds HTML.
 """
 
 import hashlib
